@@ -1,0 +1,59 @@
+# Two commands do everything: `make demo` and `make test`. Both set up what is missing.
+PYTHON ?= python3
+LANE ?= np1
+VENV_np1 := .venv
+VENV_np2 := .venv-np2
+VENV := $(VENV_$(LANE))
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test test-np2 test-slow lint coverage bench examples clean
+
+help:
+	@echo "make demo      set up .venv and train a MindSpore network on a torch Dataset"
+	@echo "make test      run the test suite (make test-np2: on numpy 2; make test-slow: the slow ones)"
+	@echo "make lint      ruff, mypy, import-linter"
+	@echo "make coverage  the tests with line coverage"
+	@echo "make bench     benchmarks/overhead.py"
+	@echo "make examples  every example"
+
+setup: $(READY)
+
+# The stamp is written last: an environment without it is half-made, and is made again.
+$(VENV)/.ready: setup.cfg setup.py constraints/$(LANE).txt
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints/$(LANE).txt torch mindspore
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints/$(LANE).txt -e .[dev]
+	touch $@
+
+demo: $(READY)
+	@$(BIN)/python examples/01_wrap_dataset.py
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-np2:
+	$(MAKE) test LANE=np2
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config setup.cfg
+
+coverage: $(READY)
+	$(BIN)/coverage run --source dsbridge -m pytest -m "not slow"
+	$(BIN)/coverage report -m
+
+bench: $(READY)
+	$(BIN)/python benchmarks/overhead.py
+
+examples: $(READY)
+	for example in examples/0*.py; do $(BIN)/python $$example || exit 1; done
+
+clean:
+	rm -rf $(VENV_np1) $(VENV_np2) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,81 @@
+"""numpy -> mindspore.Tensor and back, without copies, on numpy 1 and numpy 2."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from typing import Any
+
+import numpy as np
+
+from dsbridge.errors import SampleError
+from dsbridge.frameworks.detect import loaded, require_mindspore
+from dsbridge.schema.dtypes import lookup
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether a value is a mindspore.Tensor; imports nothing.
+
+    >>> is_tensor(3)
+    False
+    """
+    mindspore = loaded("mindspore")
+    return mindspore is not None and isinstance(value, mindspore.Tensor)
+
+
+@functools.cache
+def tensor_type() -> Any:
+    """mindspore.Tensor, with the first operation of the process already behind it.
+
+    On numpy 2 MindSpore 2.10 fails in the first operation of a process and never again: its binary was built
+    for numpy 1 and imports a module that is gone. So one operation is run and its failure swallowed here.
+    """
+    mindspore = require_mindspore("output='mindspore'")
+    if np.lib.NumpyVersion(np.__version__) >= "2.0.0b1":
+        with _stderr_closed(), contextlib.suppress(SystemError, ImportError, RuntimeError):
+            _ = mindspore.Tensor(np.ones(1, np.float32)) + 1
+    return mindspore.Tensor
+
+
+@contextlib.contextmanager
+def _stderr_closed() -> Any:
+    # The failure is printed by C code past sys.stderr, in 40 lines no user can act on.
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)
+
+
+def from_numpy(array: np.ndarray[Any, Any]) -> Any:
+    """A mindspore.Tensor over the array's memory; it keeps the array alive as long as it lives itself.
+
+    The array must be C-contiguous, native-endian and owned by the caller: MindSpore takes others silently
+    and reads wrong bytes, or writes through a read-only array. Raises ``SampleError`` for fp8, which
+    MindSpore on a CPU cannot hold, and for dtypes that are no tensor's.
+
+    >>> from_numpy(np.zeros((2, 3), np.float32)).shape
+    (2, 3)
+    """
+    row = lookup(array.dtype)
+    if row.name.startswith("float8"):
+        raise SampleError("mindspore.Tensor cannot hold fp8", got=row.name, hint="use output='numpy' or cast it first")
+    return tensor_type().from_numpy(array)
+
+
+def to_numpy(tensor: Any) -> np.ndarray[Any, Any]:
+    """The values of a mindspore.Tensor as numpy; bfloat16 comes as ``ml_dtypes.bfloat16``, exactly.
+
+    >>> import mindspore
+    >>> to_numpy(from_numpy(np.arange(3)))
+    array([0, 1, 2])
+    """
+    if str(tensor.dtype) == "BFloat16":  # .asnumpy() of it fails on numpy 2; float32 holds every bf16 value
+        mindspore = loaded("mindspore")
+        wide = tensor.astype(mindspore.float32).asnumpy()  # type: ignore[union-attr]
+        return wide.astype(lookup("bfloat16").numpy)  # type: ignore[no-any-return]
+    return tensor.asnumpy()  # type: ignore[no-any-return]

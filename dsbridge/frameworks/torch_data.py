@@ -1,0 +1,198 @@
+"""torch.utils.data as seen from here: the reference loader, its seeds, its collate registry."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from dsbridge.errors import DsbridgeError
+from dsbridge.frameworks.detect import is_instance, loaded, require_torch
+
+# every argument of torch 2.13's DataLoader; also the attributes it keeps them under
+ARGUMENTS = (
+    "dataset",
+    "batch_size",
+    "shuffle",
+    "sampler",
+    "batch_sampler",
+    "num_workers",
+    "collate_fn",
+    "pin_memory",
+    "drop_last",
+    "timeout",
+    "worker_init_fn",
+    "multiprocessing_context",
+    "generator",
+    "prefetch_factor",
+    "persistent_workers",
+    "pin_memory_device",
+    "in_order",
+)
+
+
+def reference_loader(**arguments: Any) -> Any:
+    """A torch DataLoader with these arguments: it checks them, makes the samplers and is never iterated.
+
+    >>> reference_loader(dataset=[1, 2, 3], batch_size=2).batch_sampler.batch_size
+    2
+    """
+    return require_torch("DataLoader").utils.data.DataLoader(**arguments)
+
+
+def is_loader(value: Any) -> bool:
+    """Whether a value is a torch DataLoader or a subclass; imports nothing.
+
+    >>> is_loader([])
+    False
+    """
+    return is_instance(value, "torch.utils.data.dataloader.DataLoader")
+
+
+def loader_arguments(loader: Any) -> dict[str, Any]:
+    """The arguments that make an equal loader: read from its attributes, without iterating it.
+
+    >>> loader = reference_loader(dataset=[1, 2, 3], batch_size=2, drop_last=True)
+    >>> sorted(set(loader_arguments(loader)) & {"batch_size", "drop_last", "sampler"})
+    ['batch_size', 'drop_last', 'sampler']
+    """
+    if not is_loader(loader):
+        raise TypeError(f"expected a torch.utils.data.DataLoader, got {type(loader).__qualname__}")
+    given = {name: getattr(loader, name) for name in ARGUMENTS if hasattr(loader, name)}
+    if is_iterable_dataset(loader.dataset):
+        del given["sampler"], given["batch_sampler"]
+    elif type(loader.batch_sampler) is loaded("torch").utils.data.BatchSampler and loader.batch_size is not None:  # type: ignore[union-attr]
+        del given["batch_sampler"]  # batch_size, sampler and drop_last make the same one again
+    elif loader.batch_sampler is not None:
+        for name in ("batch_size", "sampler", "drop_last"):
+            del given[name]
+    else:
+        del given["batch_sampler"]
+    collate = given["collate_fn"]
+    if collate in (default_collate(), default_convert()):
+        del given["collate_fn"]
+    return given
+
+
+def is_iterable_dataset(dataset: Any) -> bool:
+    """Whether a dataset is a torch IterableDataset; imports nothing.
+
+    >>> is_iterable_dataset([1])
+    False
+    """
+    data = loaded("torch.utils.data")
+    return data is not None and isinstance(dataset, data.IterableDataset)
+
+
+def default_collate() -> Any:
+    """torch's default_collate function."""
+    return require_torch("collate").utils.data.default_collate
+
+
+def default_convert() -> Any:
+    """torch's default_convert function, what batch_size=None collates with."""
+    return require_torch("collate").utils.data.default_convert
+
+
+def collate_function(kind: type) -> Any:
+    """The function torch's registry (``default_collate_fn_map``, which users extend) has for a type, or None.
+
+    >>> collate_function(int).__name__
+    'collate_int_fn'
+    """
+    registry = _collate_module().default_collate_fn_map
+    if kind in registry:
+        return registry[kind]
+    return next((fn for key, fn in registry.items() if issubclass(kind, key)), None)
+
+
+def collate_registry() -> dict[Any, Any]:
+    """torch's ``default_collate_fn_map`` itself."""
+    return _collate_module().default_collate_fn_map  # type: ignore[no-any-return]
+
+
+def _collate_module() -> Any:
+    require_torch("collate")
+    return loaded("torch.utils.data._utils.collate")
+
+
+def as_tensor(value: Any) -> Any:
+    """``torch.as_tensor``, with its own errors for dtypes and strides torch does not have."""
+    return loaded("torch").as_tensor(value)  # type: ignore[union-attr]
+
+
+def stack(tensors: Any) -> Any:
+    """``torch.stack`` along a new first dimension."""
+    return loaded("torch").stack(tensors, 0)  # type: ignore[union-attr]
+
+
+def stack_into(tensors: Any, buffer: np.ndarray[Any, Any]) -> Any:
+    """``torch.stack`` into a numpy buffer of uint8 that the resulting tensor keeps alive.
+
+    The tensors must have one shape and one dtype; the buffer exactly their size in bytes.
+    """
+    torch = loaded("torch")
+    first = tensors[0]
+    out = torch.from_numpy(buffer).view(first.dtype).view(len(tensors), *first.shape)  # type: ignore[union-attr]
+    return torch.stack(tensors, 0, out=out)  # type: ignore[union-attr]
+
+
+def can_stack_into(tensors: Any) -> bool:
+    """Whether ``stack_into`` gives what ``stack`` gives: plain dense CPU tensors, alike, without gradients.
+
+    >>> import torch
+    >>> can_stack_into([torch.ones(2), torch.ones(2, dtype=torch.float64)])
+    False
+    """
+    torch = loaded("torch")
+    assert torch is not None
+    first = tensors[0]
+    if {type(t) for t in tensors} != {torch.Tensor} or len({t.dtype for t in tensors}) != 1:
+        return False
+    if first.layout is not torch.strided or first.device.type != "cpu" or first.is_quantized or first.is_nested:
+        return False
+    return not any(t.requires_grad for t in tensors) and all(t.shape == first.shape for t in tensors)
+
+
+def draw_base_seed(generator: Any) -> int:
+    """The seed torch's loader draws at the start of each iteration, from ``generator`` or the global one."""
+    torch = require_torch("DataLoader")
+    return int(torch.empty((), dtype=torch.int64).random_(generator=generator).item())
+
+
+def seeded_generator(seed: int) -> Any:
+    """A new CPU generator seeded with ``seed``."""
+    return require_torch("DataLoader").Generator().manual_seed(seed)
+
+
+def seed_datapipe(dataset: Any, generator: Any) -> Any:
+    """What torch's loader does to an IterDataPipe at the start of an iteration; other datasets are returned as they are."""
+    torch = loaded("torch")
+    if torch is None or not isinstance(dataset, torch.utils.data.IterDataPipe):
+        return dataset
+    shared = seeded_generator(draw_base_seed(generator))
+    return torch.utils.data.graph_settings.apply_random_seed(dataset, shared)
+
+
+def pin(batch: Any, loader: Any) -> Any:
+    """Pin a torch batch as the loader asks; warns, as torch does, where there is no accelerator."""
+    torch = loaded("torch")
+    assert torch is not None
+    if not loader.pin_memory:
+        return batch
+    if not torch.accelerator.is_available():
+        warnings.warn(
+            "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory won't be used.",
+            stacklevel=2,
+        )
+        return batch
+    device = torch.accelerator.current_accelerator()
+    return loaded("torch.utils.data._utils.pin_memory").pin_memory(batch, device.type)  # type: ignore[union-attr]
+
+
+def refuse_foreign_worker() -> None:
+    """Raise if this is a torch worker process: a loader inside a loader's dataset is not supported."""
+    data = loaded("torch.utils.data")
+    if data is not None and data.get_worker_info() is not None:
+        raise DsbridgeError("a dsbridge loader with workers cannot run inside a torch worker process")

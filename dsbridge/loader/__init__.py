@@ -1,0 +1,1 @@
+"""dsbridge.DataLoader: torch's DataLoader with MindSpore tensors out."""

@@ -1,0 +1,107 @@
+"""One iteration over a loader in this process, in torch's order of events."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from dsbridge.frameworks import torch_data
+from dsbridge.frameworks.rng import RngState
+from dsbridge.loader.fetch import SKIPPED, Counts, Fetcher, StreamFetcher
+from dsbridge.loader.keys import SampleKeys
+from dsbridge.loader.state import Progress
+
+if TYPE_CHECKING:
+    from dsbridge.loader.dataloader import DataLoader
+
+
+class SerialIterator(Iterator[Any]):
+    """Iterates once. What draws from a generator happens when torch's iterator does it, in the same order:
+
+    start of the sampler's iteration, the base seed, start of the stream; then per batch the indices, the samples,
+    the collate. So the batches are torch's, bit for bit, and the global generators end up where torch leaves them.
+    """
+
+    def __init__(self, loader: DataLoader, progress: Progress, keys: SampleKeys | None) -> None:
+        self._loader, self._progress, self._keys = loader, progress, keys
+        self._counts = Counts()
+        self._left_at: float | None = None
+        parts = loader._parts()
+        if loader.timeout != 0:  # torch's own check and words
+            raise AssertionError(f"_SingleProcessDataLoaderIter requires timeout == 0, got {loader.timeout}")
+        dataset = torch_data.seed_datapipe(parts.dataset, parts.generator)
+        if dataset is not parts.dataset:
+            parts = loader._parts(dataset)
+        self._indices = iter(progress.sampler)
+        if keys is None:
+            torch_data.draw_base_seed(parts.generator)
+        kind = StreamFetcher if parts.iterable else Fetcher
+        self._fetcher = kind(parts, loader._pool, loader._on_error, keys, self._counts)
+        self._parts = parts
+
+    def skip(self, batches: int, samples: int) -> None:
+        """Go forward without loading: draws the indices of ``batches``, runs through ``samples`` of a stream."""
+        for _ in range(batches):
+            index = next(self._indices)
+            if self._keys is not None and not self._parts.iterable:
+                for one in index if self._parts.batched else (index,):
+                    self._keys.occurrence(one)
+        if isinstance(self._fetcher, StreamFetcher):
+            self._fetcher.skip(samples)
+
+    def __iter__(self) -> SerialIterator:
+        return self
+
+    def __next__(self) -> Any:
+        start = time.perf_counter()
+        hold = 0.0 if self._left_at is None else start - self._left_at
+        kept = RngState.capture() if self._keys is not None else None
+        try:
+            batch = self._next_batch()
+        except StopIteration:
+            self._progress.finished = True
+            raise
+        finally:
+            if kept is not None:  # the trainer's own random numbers are none of our business
+                kept.restore()
+            self._loader._account(self._counts, time.perf_counter() - start, hold)
+        self._left_at = time.perf_counter()
+        return batch
+
+    def _next_batch(self) -> Any:
+        while True:
+            index = next(self._indices)
+            position = self._progress.position
+            try:
+                found = self._fetcher.fetch(index, position)
+            except StopIteration:
+                raise
+            except BaseException:
+                self._advance()  # as in torch, the iteration goes on behind the batch that failed
+                raise
+            self._advance()
+            if found is SKIPPED:
+                continue
+            batch, fresh = found
+            batch = self._loader._output.convert(batch, fresh)
+            if self._loader.output == "torch":
+                batch = torch_data.pin(batch, self._loader)
+            self._counts.batches += 1
+            self._warn_if_longer_than_said()
+            return batch
+
+    def _advance(self) -> None:
+        self._progress.position += 1
+        if isinstance(self._fetcher, StreamFetcher):
+            self._progress.samples = self._fetcher.consumed
+
+    def _warn_if_longer_than_said(self) -> None:
+        said = self._loader._length_said
+        if self._parts.iterable and said is not None and self._progress.position > said:
+            warnings.warn(
+                f"Length of IterableDataset {self._parts.dataset} was reported to be {said}"
+                f"(when accessing len(dataloader)), but {self._progress.position} samples have been fetched. ",
+                stacklevel=3,
+            )

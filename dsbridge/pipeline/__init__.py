@@ -1,0 +1,1 @@
+"""Into mindspore.dataset: rows and batches as GeneratorDatasets with torch's epochs."""

@@ -1,0 +1,250 @@
+"""Feeds: what produces the rows of an epoch, from a dataset or from a loader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice, repeat
+from typing import Any, Protocol
+
+import numpy as np
+
+from dsbridge.errors import SchemaError
+from dsbridge.frameworks.rng import untouched
+from dsbridge.loader.dataloader import DataLoader
+from dsbridge.loader.fetch import SKIPPED, Counts, Fetcher, StreamFetcher
+from dsbridge.loader.keys import SampleKeys
+from dsbridge.loader.output import Output
+from dsbridge.loader.parts import Parts
+from dsbridge.pipeline.order import EpochOrder
+from dsbridge.report import Report
+from dsbridge.schema.columns import Column, Schema
+from dsbridge.sources.iterable import IterableSource, Restartable
+from dsbridge.sources.leaves import as_array
+from dsbridge.sources.mapstyle import MapSource
+from dsbridge.sources.rows import Row, RowMaker
+from dsbridge.sources.samplers import may_repeat
+
+_PREVIEW_ROWS = 1024
+
+
+class Feed(Protocol):
+    """Produces epochs of rows. ``size`` is their number, None if unknown; ``exact`` whether it can be relied on."""
+
+    report: Report
+    size: int | None
+    exact: bool
+
+    @property
+    def schema(self) -> Schema: ...
+
+    @property
+    def column_names(self) -> list[str]: ...
+
+    @property
+    def order(self) -> EpochOrder | None: ...
+
+    def epoch(self, epoch: int) -> Iterator[Row]:
+        """The rows of one epoch; called on MindSpore's thread."""
+
+    def preview(self) -> Iterator[Row]:
+        """Rows to read shapes and types from; nothing is consumed."""
+
+
+class RowFeed:
+    """Rows of a map-style source, in the order of an index sampler."""
+
+    def __init__(self, source: MapSource, order: EpochOrder, size: int | None, index_column: str | None) -> None:
+        self.source, self.order, self.size, self.exact = source, order, size, True
+        self.report = source.report
+        self._index_column = index_column
+
+    @property
+    def schema(self) -> Schema:
+        return with_index(self.source.schema, self._index_column, ())
+
+    @property
+    def column_names(self) -> list[str]:
+        return self.source.column_names + ([self._index_column] if self._index_column else [])
+
+    def epoch(self, epoch: int) -> Iterator[Row]:
+        return map(self._row, self.order.indices(epoch))
+
+    def preview(self) -> Iterator[Row]:
+        for index in range(len(self.source)):
+            with untouched():
+                row = self._row(index)
+            yield row
+
+    def _row(self, index: Any) -> Row:
+        row = self.source[index]
+        return (*row, np.asarray(index, np.int64)) if self._index_column else row
+
+
+class StreamFeed:
+    """Rows of an iterable source; a shard is every ``num_shards``-th of them."""
+
+    order = None
+    exact = True
+
+    def __init__(self, source: IterableSource, size: int | None, shard: tuple[int, int], index_column: str | None) -> None:
+        self.source, self.size, self._shard, self._index_column = source, size, shard, index_column
+        self.report = source.report
+
+    @property
+    def schema(self) -> Schema:
+        return with_index(self.source.schema, self._index_column, ())
+
+    @property
+    def column_names(self) -> list[str]:
+        return self.source.column_names + ([self._index_column] if self._index_column else [])
+
+    def epoch(self, epoch: int) -> Iterator[Row]:
+        number, shard = self._shard
+        for position, row in islice(enumerate(self.source), shard, None, number):
+            yield (*row, np.asarray(position, np.int64)) if self._index_column else row
+
+    def preview(self) -> Iterator[Row]:
+        row = self.source.first_row
+        if row is None:
+            return iter(())
+        row = (*row, np.asarray(0, np.int64)) if self._index_column else row
+        return repeat(row, _PREVIEW_ROWS if self.size is None else self.size)
+
+
+class BatchFeed:
+    """The batches of a loader, each as one row; leaves without copies from the collate to MindSpore."""
+
+    def __init__(self, loader: DataLoader, column_names: Any, dtypes: Any, index_column: str | None) -> None:
+        self._loader, self._index_column = loader, index_column
+        parts = loader._parts()
+        if parts.iterable:
+            self._stream = Restartable(parts.dataset)
+            parts = Parts(self._stream, *(getattr(parts, name) for name in Parts.__slots__[1:]))
+        self._parts = parts
+        self.exact = loader._on_error == "raise" and not parts.iterable
+        self.size = loader._length_or_none()
+        if loader.rng == "sample" and loader.seed is None:
+            from dsbridge.frameworks import torch_data
+
+            loader.seed = torch_data.draw_base_seed(loader.generator)
+        seed = loader.seed if loader.rng == "sample" else None
+        self.order = None if parts.iterable else EpochOrder(parts.index_sampler, parts.generator, seed=seed)
+        self._output = Output("numpy", loader._pool)
+        self.report = Report("to_mindspore", loader.report)
+        self._names = column_names
+        self._maker: RowMaker | None = None
+        self._first: Row | None = None
+        self._probe(column_names, dtypes)
+
+    @property
+    def schema(self) -> Schema:
+        schema = Schema() if self._maker is None else self._maker.schema
+        return with_index(schema, self._index_column, (None,) if self._parts.batched else ())
+
+    @property
+    def column_names(self) -> list[str]:
+        names = list(self._maker.schema.names) if self._maker is not None else ["data"]
+        return names + ([self._index_column] if self._index_column else [])
+
+    def epoch(self, epoch: int) -> Iterator[Row]:
+        loader, parts = self._loader, self._parts
+        keys = None
+        if loader.rng == "sample":
+            assert loader.seed is not None
+            keys = SampleKeys(loader.seed, epoch, may_repeat(parts.index_sampler))
+        fetcher = self._fetcher(keys)
+        delivered = 0
+        for position, index in enumerate(iter(parts.index_sampler) if self.order is None else self.order.indices(epoch)):
+            try:
+                found = _keyed(fetcher, index, position) if keys else fetcher.fetch(index, position)
+            except StopIteration:
+                break
+            if found is SKIPPED:
+                continue
+            delivered += 1
+            batch, fresh = found
+            yield self._row(batch, fresh, fetcher.last_indices)
+        if parts.iterable and self.size is not None and delivered != self.size:
+            raise SchemaError(
+                f"len() of {type(self._loader.dataset).__name__} promises {self.size} batches, but it delivered {delivered}",
+                hint="correct its __len__ or remove it",
+            )
+
+    def preview(self) -> Iterator[Row]:
+        if self._first is None:
+            return iter(())
+        return repeat(self._first, _PREVIEW_ROWS if self.size is None else self.size)
+
+    def _fetcher(self, keys: SampleKeys | None) -> Fetcher:
+        kind = StreamFetcher if self._parts.iterable else Fetcher
+        return kind(self._parts, self._loader._pool, self._loader._on_error, keys, Counts())
+
+    def _probe(self, column_names: Any, dtypes: Any) -> None:
+        """Collate one batch, unobservably: of a stream its first sample, which is delivered again."""
+        with untouched():
+            if self._parts.iterable:
+                try:
+                    sample = self._stream.peek()
+                except LookupError:
+                    return
+                index: Any = [0]
+                fetcher = Fetcher(self._parts, self._loader._pool, "raise", None, Counts())
+                found = fetcher.collate([sample] if self._parts.batched else sample, index, 0)
+            else:
+                assert self.order is not None
+                index = self.order.peek()
+                if index is None and not self.order.builtin:
+                    index = next(iter(self.order.indices(0)), None)
+                if index is None:
+                    return
+                found = self._fetcher(None).fetch(index, 0)
+        if found is SKIPPED:
+            raise SchemaError("the first batch failed, so the columns are unknown", hint="see the log for the reason")
+        batch, fresh = found
+        arrays = self._arrays(batch, fresh)
+        self._maker = RowMaker(arrays, 0, column_names, dtypes, self.report, batched=self._parts.batched)
+        self._first = self._row(batch, fresh, index)
+
+    def _arrays(self, batch: Any, fresh: Any) -> Any:
+        return text_as_arrays(self._output.convert(batch, fresh))
+
+    def _row(self, batch: Any, fresh: Any, indices: Any) -> Row:
+        assert self._maker is not None
+        row = self._maker(self._arrays(batch, fresh), indices, copy=False)
+        return (*row, np.asarray(indices, np.int64)) if self._index_column else row
+
+
+def _keyed(fetcher: Fetcher, index: Any, position: int) -> Any:
+    with untouched():
+        return fetcher.fetch(index, position)
+
+
+def text_as_arrays(tree: Any) -> Any:
+    """Lists and tuples of text, which collates leave as they are, as one array each; the rest unchanged.
+
+    >>> text_as_arrays({"name": ("a", "b"), "n": 1})["name"].tolist()
+    ['a', 'b']
+    """
+    if isinstance(tree, dict):
+        return {key: text_as_arrays(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)) and tree:
+        if all(isinstance(value, (str, bytes)) for value in tree):
+            for value in tree:
+                as_array(value)  # refuses what numpy would cut
+            return np.asarray(tree)
+        values = [text_as_arrays(value) for value in tree]
+        if hasattr(tree, "_fields"):
+            return type(tree)(*values)
+        return tuple(values) if isinstance(tree, tuple) else values
+    return tree
+
+
+def with_index(schema: Schema, name: str | None, shape: tuple[int | None, ...]) -> Schema:
+    """The schema with an int64 index column at its end, if ``name`` is given.
+
+    >>> with_index(Schema(), "index", ()).names
+    ('index',)
+    """
+    if not name:
+        return schema
+    return Schema((*schema.columns, Column(name, np.dtype(np.int64), shape)))

@@ -1,0 +1,1 @@
+"""What a sample looks like: dtypes, named columns, and the nesting they came from."""

@@ -1,0 +1,79 @@
+"""Fixtures of all tests: nothing may leak, and both frameworks are warm before anything is counted."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import textwrap
+import time
+
+import psutil
+import pytest
+
+
+def _resources() -> dict[str, object]:
+    process = psutil.Process()
+    return {
+        "children": sorted(child.pid for child in process.children(recursive=True)),
+        "descriptors": process.num_fds(),
+        "shared memory": sorted(os.listdir("/dev/shm")),
+    }
+
+
+def _grown(before: dict[str, object], after: dict[str, object]) -> list[str]:
+    grown = []
+    for name, old in before.items():
+        new = after[name]
+        if new > old if isinstance(old, int) else set(new) - set(old):  # type: ignore[arg-type,operator]
+            grown.append(f"{name}: {old} -> {new}")
+    return grown
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_frameworks() -> None:
+    """Run one pipeline, so that what the frameworks open once and keep is not taken for a leak."""
+    import mindspore.dataset as mds
+    import numpy as np
+    import torch
+
+    torch.stack([torch.ones(2)] * 2)
+    list(mds.GeneratorDataset([(np.ones(1),)], ["x"], shuffle=False).create_tuple_iterator(num_epochs=1))
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(warm_frameworks: None, request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
+    """Fail a test that leaves children, descriptors or shared memory behind."""
+    before = _resources()
+    yield
+    deadline = time.monotonic() + 3
+    while True:
+        gc.collect()
+        grown = _grown(before, _resources())
+        if not grown:
+            return
+        if time.monotonic() > deadline:
+            pytest.fail(f"{request.node.name} leaks {'; '.join(grown)}")
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def run_python(tmp_path):  # type: ignore[no-untyped-def]
+    """Run a script in its own process: ``run_python(code, timeout_s=60) -> CompletedProcess`` with text output."""
+
+    def run(
+        code: str, *args: str, timeout_s: float = 60, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        script = tmp_path / "script.py"
+        script.write_text(textwrap.dedent(code))
+        return subprocess.run(
+            [sys.executable, str(script), *args],
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            env={**os.environ, **(env or {})},
+            cwd=tmp_path,
+        )
+
+    return run
