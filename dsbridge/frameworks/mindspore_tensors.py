@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import signal
+import threading
 from typing import Any
 
 import numpy as np
 
-from dsbridge.errors import SampleError
+from dsbridge.errors import SampleError, SchemaError
 from dsbridge.frameworks.detect import loaded, require_mindspore
 from dsbridge.schema.dtypes import lookup
 
@@ -35,7 +37,19 @@ def tensor_type() -> Any:
     if np.lib.NumpyVersion(np.__version__) >= "2.0.0b1":
         with _stderr_closed(), contextlib.suppress(SystemError, ImportError, RuntimeError):
             _ = mindspore.Tensor(np.ones(1, np.float32)) + 1
+        _restore_interrupt(mindspore.Tensor)
     return mindspore.Tensor
+
+
+def _restore_interrupt(tensor: Any) -> None:
+    """Undo what the first operation does to SIGINT: MindSpore's own handler kills the process with SIGTERM.
+
+    It is installed once, on a thread of the runtime, so an operation has to be over before Python's is put back.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is threading.main_thread() and handler is not None:
+        (tensor(np.ones(1, np.float32)) + 1).asnumpy()
+        signal.signal(signal.SIGINT, handler)
 
 
 @contextlib.contextmanager
@@ -61,10 +75,18 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Any:
     >>> from_numpy(np.zeros((2, 3), np.float32)).shape
     (2, 3)
     """
-    row = lookup(array.dtype)
+    _check(array.dtype)
+    return tensor_type().from_numpy(array)
+
+
+@functools.cache
+def _check(dtype: np.dtype[Any]) -> None:
+    try:
+        row = lookup(dtype)
+    except SchemaError:
+        raise SampleError("mindspore.Tensor has no such dtype", got=dtype.name, hint="cast it first") from None
     if row.name.startswith("float8"):
         raise SampleError("mindspore.Tensor cannot hold fp8", got=row.name, hint="use output='numpy' or cast it first")
-    return tensor_type().from_numpy(array)
 
 
 def to_numpy(tensor: Any) -> np.ndarray[Any, Any]:

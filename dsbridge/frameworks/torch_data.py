@@ -9,6 +9,9 @@ import numpy as np
 
 from dsbridge.errors import DsbridgeError
 from dsbridge.frameworks.detect import is_instance, loaded, require_torch
+from dsbridge.frameworks.torch_tensors import to_numpy
+
+_ROW_BYTES = 1 << 12  # below it a call per row costs more than the copy
 
 # every argument of torch 2.13's DataLoader; also the attributes it keeps them under
 ARGUMENTS = (
@@ -69,9 +72,8 @@ def loader_arguments(loader: Any) -> dict[str, Any]:
             del given[name]
     else:
         del given["batch_sampler"]
-    collate = given["collate_fn"]
-    if collate in (default_collate(), default_convert()):
-        del given["collate_fn"]
+    if given["collate_fn"] is (default_convert() if loader.batch_sampler is None else default_collate()):
+        del given["collate_fn"]  # torch's choice, which an override of batch_size may change
     return given
 
 
@@ -135,7 +137,13 @@ def stack_into(tensors: Any, buffer: np.ndarray[Any, Any]) -> Any:
     torch = loaded("torch")
     first = tensors[0]
     out = torch.from_numpy(buffer).view(first.dtype).view(len(tensors), *first.shape)  # type: ignore[union-attr]
-    return torch.stack(tensors, 0, out=out)  # type: ignore[union-attr]
+    if first.nbytes < _ROW_BYTES:
+        return torch.stack(tensors, 0, out=out)  # type: ignore[union-attr]
+    # Row by row with numpy: torch would copy with all threads, no faster than one on an idle machine and many times
+    # slower on a busy one, where threads wait for each other.
+    for row, tensor in zip(to_numpy(out), tensors, strict=True):
+        row[...] = to_numpy(tensor)
+    return out
 
 
 def can_stack_into(tensors: Any) -> bool:
@@ -152,6 +160,8 @@ def can_stack_into(tensors: Any) -> bool:
         return False
     if first.layout is not torch.strided or first.device.type != "cpu" or first.is_quantized or first.is_nested:
         return False
+    if first.dim() > 3 and not first.is_contiguous():  # stack keeps the memory format of channels_last tensors
+        return False
     return not any(t.requires_grad for t in tensors) and all(t.shape == first.shape for t in tensors)
 
 
@@ -162,8 +172,8 @@ def draw_base_seed(generator: Any) -> int:
 
 
 def seeded_generator(seed: int) -> Any:
-    """A new CPU generator seeded with ``seed``."""
-    return require_torch("DataLoader").Generator().manual_seed(seed)
+    """A new CPU generator seeded with ``seed``, of which torch takes 64 bits."""
+    return require_torch("DataLoader").Generator().manual_seed(seed & 0xFFFF_FFFF_FFFF_FFFF)
 
 
 def seed_datapipe(dataset: Any, generator: Any) -> Any:
@@ -175,20 +185,30 @@ def seed_datapipe(dataset: Any, generator: Any) -> Any:
     return torch.utils.data.graph_settings.apply_random_seed(dataset, shared)
 
 
-def pin(batch: Any, loader: Any) -> Any:
-    """Pin a torch batch as the loader asks; warns, as torch does, where there is no accelerator."""
+def pinning(loader: Any) -> str | None:
+    """The device to pin batches for, None not to pin; warns as torch does when an iteration starts."""
     torch = loaded("torch")
     assert torch is not None
     if not loader.pin_memory:
-        return batch
+        return None
+    if loader.pin_memory_device:
+        warnings.warn(
+            "pin_memory_device is deprecated, the current accelerator will be used as the device,"
+            f"ignore pin_memory_device='{loader.pin_memory_device}'.",
+            stacklevel=4,
+        )
     if not torch.accelerator.is_available():
         warnings.warn(
             "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory won't be used.",
-            stacklevel=2,
+            stacklevel=4,
         )
-        return batch
-    device = torch.accelerator.current_accelerator()
-    return loaded("torch.utils.data._utils.pin_memory").pin_memory(batch, device.type)  # type: ignore[union-attr]
+        return None
+    return str(torch.accelerator.current_accelerator().type)
+
+
+def pin(batch: Any, device: str) -> Any:
+    """Pin a torch batch for the device that ``pinning`` gave."""
+    return loaded("torch.utils.data._utils.pin_memory").pin_memory(batch, device)  # type: ignore[union-attr]
 
 
 def refuse_foreign_worker() -> None:

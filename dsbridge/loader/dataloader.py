@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sized
+from dataclasses import asdict, replace
 from typing import Any
 
 from dsbridge.frameworks import torch_data
 from dsbridge.frameworks.rng import RngState, untouched
-from dsbridge.loader.fetch import Counts, OnError, check_on_error
+from dsbridge.loader.fetch import OnError, check_on_error
 from dsbridge.loader.keys import SampleKeys
 from dsbridge.loader.output import Output
 from dsbridge.loader.parts import Parts
 from dsbridge.loader.serial import SerialIterator
 from dsbridge.loader.state import Generators, Progress, Saved
-from dsbridge.loader.stats import LoaderStats
+from dsbridge.loader.stats import Counts, LoaderStats
 from dsbridge.prefetch.buffers import BufferPool
 from dsbridge.report import Report
 from dsbridge.sources.locate import located
@@ -143,7 +144,7 @@ class DataLoader:
         self._progress: Progress | None = None
         self._saved: Saved | None = None
         self._length_said: int | None = None
-        self._stats = LoaderStats()
+        self._counts = Counts()
 
     @classmethod
     def from_torch(cls, loader: Any, **overrides: Any) -> DataLoader:
@@ -195,8 +196,8 @@ class DataLoader:
         epoch = self._epoch
         if not self._pinned:
             self._epoch += 1
-        if self.rng == "sample" and self.seed is None:
-            self.seed = torch_data.draw_base_seed(self.generator)
+        if self.rng == "sample":
+            self.fixed_seed()
         sampler = self._parts().index_sampler
         holder = epoch_holder(sampler)
         progress = Progress(
@@ -212,18 +213,20 @@ class DataLoader:
         """Under rng="sample" the built-in samplers without a generator draw from one seeded by (seed, epoch)."""
         if self.rng == "torch" or not is_builtin(sampler):
             return sampler
-        assert self.seed is not None
-        return replay(sampler, {}, torch_data.seeded_generator(_non_negative(self.seed + epoch)))
+        return replay(sampler, {}, torch_data.seeded_generator(self.fixed_seed() + epoch))
 
     def _keys(self, sampler: Any, epoch: int) -> SampleKeys | None:
-        if self.rng == "torch":
-            return None
-        assert self.seed is not None
-        return SampleKeys(self.seed, epoch, may_repeat(sampler))
+        return None if self.rng == "torch" else SampleKeys(self.fixed_seed(), epoch, may_repeat(sampler))
+
+    def fixed_seed(self) -> int:
+        """The seed of rng="sample": the one given, else one drawn once, as torch draws a base seed."""
+        if self.seed is None:
+            self.seed = torch_data.draw_base_seed(self.generator)
+        return self.seed
 
     def _parts(self, dataset: Any = None) -> Parts:
         parts = Parts.of(self._torch)
-        return parts if dataset is None else Parts(dataset, *(getattr(parts, n) for n in Parts.__slots__[1:]))
+        return parts if dataset is None else replace(parts, dataset=dataset)
 
     def _generators(self) -> list[Any]:
         return generators_of(self._parts().index_sampler, self.generator)
@@ -234,30 +237,18 @@ class DataLoader:
         except TypeError:
             return None
 
-    def _account(self, counts: Counts, produce_s: float, hold_s: float) -> None:
-        old = self._stats
-        self._stats = LoaderStats(
-            batches=old.batches + counts.batches,
-            samples=old.samples + counts.samples,
-            bytes=self._output.bytes,
-            produce_s=old.produce_s + produce_s,
-            hold_s=old.hold_s + hold_s,
-            skipped_samples=old.skipped_samples + counts.skipped_samples,
-            skipped_batches=old.skipped_batches + counts.skipped_batches,
-            replaced_samples=old.replaced_samples + counts.replaced_samples,
-            spilled_batches=self._pool.spilled,
-        )
-        counts.clear()
-
     def stats(self) -> LoaderStats:
         """What was loaded since the loader was made, and whether loading or training bounds the loop.
 
         >>> loader = DataLoader([1, 2, 3]); _ = list(loader); loader.stats().samples
         3
         """
-        from dataclasses import replace
-
-        return replace(self._stats, findings=self.report.findings)
+        return LoaderStats(
+            **asdict(self._counts),
+            bytes=self._output.bytes,
+            spilled_batches=self._pool.spilled,
+            findings=self.report.findings,
+        )
 
     def set_epoch(self, epoch: int) -> None:
         """Make the following iterations epoch ``epoch`` until it is called again; passed on to the sampler.
@@ -328,8 +319,7 @@ class DataLoader:
     def _resume(self, saved: Saved) -> SerialIterator:
         self._epoch, self._pinned, self.seed = saved.epoch, saved.pinned, saved.seed
         if saved.start is None:
-            if self.rng == "torch":
-                saved.now.restore(self._generators())
+            saved.now.restore(self._generators(), world=self.rng == "torch")
             return self._start()
         self._report_resume(saved)
         outside = RngState.capture()
@@ -391,7 +381,3 @@ def _check_worker_options(on_worker_death: str, max_restarts: int, batch_timeout
         raise ValueError(f"batch_timeout must be positive seconds or None, got {batch_timeout!r}")
     if max_memory is not None and not max_memory > 0:
         raise ValueError(f"max_memory must be positive bytes or None, got {max_memory!r}")
-
-
-def _non_negative(seed: int) -> int:
-    return seed & 0x7FFF_FFFF_FFFF_FFFF

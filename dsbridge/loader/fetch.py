@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from dsbridge.errors import SampleError
 from dsbridge.frameworks import torch_data
 from dsbridge.loader.keys import SampleKeys
 from dsbridge.loader.parts import Parts
+from dsbridge.loader.stats import Counts
 from dsbridge.prefetch.buffers import BufferPool
-from dsbridge.schema.structure import map_leaves
+from dsbridge.schema.structure import Path, map_leaves
 from dsbridge.sources.collate import Collator
 from dsbridge.sources.leaves import refuse_masked
 from dsbridge.sources.locate import locate, located
@@ -24,21 +24,6 @@ logger = logging.getLogger("dsbridge")
 OnError = str | Callable[[Any, Exception], Any]
 SKIPPED = object()
 _MAX_FAILURES = 1000  # an iterator that raises for ever must not loop for ever
-
-
-@dataclass(slots=True)
-class Counts:
-    """What the error policy did; merged into the loader's stats."""
-
-    batches: int = 0
-    samples: int = 0
-    skipped_samples: int = 0
-    skipped_batches: int = 0
-    replaced_samples: int = 0
-
-    def clear(self) -> None:
-        """Back to zero, once they are merged."""
-        self.batches = self.samples = self.skipped_samples = self.skipped_batches = self.replaced_samples = 0
 
 
 class Fetcher:
@@ -59,8 +44,12 @@ class Fetcher:
             return self.collator
         if fn is torch_data.default_convert():
 
+            def checked(leaf: Any, path: Path) -> Any:
+                refuse_masked(leaf)
+                return leaf
+
             def convert(sample: Any) -> Any:
-                map_leaves(lambda leaf, path: refuse_masked(leaf), sample)
+                map_leaves(checked, sample)
                 return fn(sample)
 
             return convert
@@ -76,12 +65,15 @@ class Fetcher:
                 return SKIPPED
             self._counts.samples += 1
             return self.collate(samples, index, position)
-        samples = self._samples(index, position)
-        if not samples and len(index):
+        names = list(index)
+        if hasattr(index, "__next__"):  # a user's batch sampler may yield iterators
+            index = iter(names)
+        samples = self._samples(index, names, position)
+        if not samples and names and self._on_error == "skip":
             self._counts.skipped_batches += 1
             return SKIPPED
         self._counts.samples += len(samples)
-        return self.collate(samples, list(index), position)
+        return self.collate(samples, names, position)
 
     def collate(self, samples: Any, index: Any, position: int) -> Any:
         """(batch, fresh ids); an exception names all indices of the batch."""
@@ -98,26 +90,23 @@ class Fetcher:
             logger.warning("batch %d skipped: %s: %s", position, type(exc).__name__, exc)
             return SKIPPED
 
-    def _samples(self, indices: Any, position: int) -> list[Any]:
+    def _samples(self, indices: Any, names: list[Any], position: int) -> list[Any]:
         if self._many is not None:
             try:
-                with located(list(indices), position):
+                with located(names, position):
                     return self._many(indices)  # type: ignore[no-any-return]
             except Exception:
                 if self._on_error == "raise":
                     raise
-                # Which sample it was is only known one by one.
+                indices = names  # which sample it was is only known one by one
         dataset, keys = self._parts.dataset, self._keys
         if keys is None and self._on_error == "raise":  # the hot path: no call per sample but the dataset's own
             index = None
-            samples = []
             try:
-                for index in indices:
-                    samples.append(dataset[index])  # a loop, not a comprehension: index outlives the exception
+                return [dataset[index := i] for i in indices]
             except Exception as exc:
                 with located(index, position):
                     raise exc
-            return samples
         found = (self._one(index, position) for index in indices)
         return [sample for sample in found if sample is not SKIPPED]
 
@@ -181,7 +170,7 @@ class StreamFetcher(Fetcher):
 
     def skip(self, samples: int) -> None:
         """Run through samples without delivering them: how a stream is resumed."""
-        for _ in range(samples):
+        while self._position < samples and not self._ended:  # a sample that is skipped counts, too
             self._next(0)
 
     @property

@@ -9,7 +9,7 @@ from dsbridge.frameworks.rng import key_of, seed_all
 
 
 class SampleKeys:
-    """Seeds the global generators before each sample and each collate of one epoch.
+    """Seeds the global generators before each sample, each collate and whatever else may draw in one epoch.
 
     A sample's key is (seed, epoch, index, how often the index came before in this epoch), a collate's
     (seed, epoch, batch position). ``counting=False`` where no index comes twice saves the table.
@@ -35,6 +35,14 @@ class SampleKeys:
     def before_sample(self, index: Any) -> None:
         """Seed for the sample with this dataset index."""
         seed_all(key_of(self.seed, self.epoch, "sample", _plain(index), self.occurrence(index)))
+
+    def before_indices(self, position: int) -> None:
+        """Seed for what a user-made sampler draws for the batch at this position; -1 for the start of its iteration."""
+        seed_all(key_of(self.seed, self.epoch, "indices", position))
+
+    def before_stream(self) -> None:
+        """Seed for what a stream draws when it is opened."""
+        seed_all(key_of(self.seed, self.epoch, "stream"))
 
     def before_collate(self, position: int) -> None:
         """Seed for the batch at this position of the epoch."""

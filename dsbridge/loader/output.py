@@ -45,37 +45,44 @@ class Output:
         """
 
         def leaf(value: Any, path: Path) -> Any:
-            if torch_tensors.is_tensor(value):
-                if self.kind == "torch":
-                    self.bytes += value.nbytes if not torch_tensors.why_not_numpy(value) else 0
-                    return value
-                return self._deliver(torch_tensors.to_numpy(value), id(value) in fresh)
-            if isinstance(value, np.ndarray) and self.kind != "torch":
-                refuse_masked(value)
-                return value if value.dtype.kind in "OUSmM" or value.dtype.names else self._deliver(value, False)
-            if self.kind == "numpy" and mindspore_tensors.is_tensor(value):
-                return mindspore_tensors.to_numpy(value)
-            return value
-
-        def named(value: Any, path: Path) -> Any:
             try:
-                return leaf(value, path)
+                return self._made_here(value) if id(value) in fresh else self._foreign(value)
             except SampleError as exc:
                 exc.column = path_name(path, batch)
                 raise exc.at(exc.index) from exc.__cause__
 
         try:
-            return map_leaves(named, batch)
+            return map_leaves(leaf, batch)
         except (TypeError, AttributeError) as exc:  # PackedSequence and other tuples with opinions
             raise SampleError(
                 "the batch cannot be rebuilt with other leaves", got=describe(batch), hint="use output='torch'"
             ) from exc
 
-    def _deliver(self, array: np.ndarray[Any, Any], is_fresh: bool) -> Any:
+    def _made_here(self, tensor: Any) -> Any:
+        if self.kind == "torch":
+            self.bytes += tensor.nbytes
+            return tensor
+        array = torch_tensors.to_numpy(tensor)
+        if not array.flags.c_contiguous:  # torch.stack keeps the memory format of channels_last tensors
+            return self._copied(array)
         self.bytes += array.nbytes
-        if not (is_fresh and array.flags.c_contiguous):
-            dtype = array.dtype.newbyteorder("=")
-            target = self._pool.empty(array.shape, dtype)
-            np.copyto(target, array)
-            array = target
         return self._finish(array)
+
+    def _foreign(self, value: Any) -> Any:
+        if torch_tensors.is_tensor(value):
+            if self.kind != "torch":
+                return self._copied(torch_tensors.to_numpy(value))
+            self.bytes += value.nbytes if not torch_tensors.why_not_numpy(value) else 0
+        elif self.kind != "torch" and isinstance(value, np.ndarray):
+            refuse_masked(value)
+            if value.dtype.kind not in "OUSmM" and not value.dtype.names:
+                return self._copied(value)
+        elif self.kind == "numpy" and mindspore_tensors.is_tensor(value):
+            return mindspore_tensors.to_numpy(value)
+        return value
+
+    def _copied(self, array: np.ndarray[Any, Any]) -> Any:
+        self.bytes += array.nbytes
+        target = self._pool.empty(array.shape, array.dtype.newbyteorder("="))
+        np.copyto(target, array)
+        return self._finish(target)

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from dsbridge.frameworks import torch_data
-from dsbridge.frameworks.rng import RngState
-from dsbridge.loader.fetch import SKIPPED, Counts, Fetcher, StreamFetcher
+from dsbridge.frameworks.rng import RngState, untouched
+from dsbridge.loader.fetch import SKIPPED, Fetcher, StreamFetcher
 from dsbridge.loader.keys import SampleKeys
+from dsbridge.loader.parts import Parts
 from dsbridge.loader.state import Progress
+from dsbridge.sources.locate import located
 
 if TYPE_CHECKING:
     from dsbridge.loader.dataloader import DataLoader
@@ -26,25 +28,37 @@ class SerialIterator(Iterator[Any]):
 
     def __init__(self, loader: DataLoader, progress: Progress, keys: SampleKeys | None) -> None:
         self._loader, self._progress, self._keys = loader, progress, keys
-        self._counts = Counts()
+        self._counts = loader._counts
         self._left_at: float | None = None
         parts = loader._parts()
-        if loader.timeout != 0:  # torch's own check and words
-            raise AssertionError(f"_SingleProcessDataLoaderIter requires timeout == 0, got {loader.timeout}")
+        self._length_said = loader._length_said
+        self._pin_for = torch_data.pinning(loader) if loader.output == "torch" else None
+        if keys is None:
+            self._open(loader, parts)
+            return
+        with untouched():
+            keys.before_indices(-1)
+            self._open(loader, parts)
+
+    def _open(self, loader: DataLoader, parts: Parts) -> None:
         dataset = torch_data.seed_datapipe(parts.dataset, parts.generator)
         if dataset is not parts.dataset:
             parts = loader._parts(dataset)
-        self._indices = iter(progress.sampler)
-        if keys is None:
+        self._indices = iter(self._progress.sampler)
+        if self._keys is None:
             torch_data.draw_base_seed(parts.generator)
+        else:
+            self._keys.before_stream()
+        if loader.timeout != 0:  # torch's own check, place and words
+            raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0")
         kind = StreamFetcher if parts.iterable else Fetcher
-        self._fetcher = kind(parts, loader._pool, loader._on_error, keys, self._counts)
+        self._fetcher = kind(parts, loader._pool, loader._on_error, self._keys, self._counts)
         self._parts = parts
 
     def skip(self, batches: int, samples: int) -> None:
         """Go forward without loading: draws the indices of ``batches``, runs through ``samples`` of a stream."""
-        for _ in range(batches):
-            index = next(self._indices)
+        for position in range(batches):
+            index = self._next_indices(position)
             if self._keys is not None and not self._parts.iterable:
                 for one in index if self._parts.batched else (index,):
                     self._keys.occurrence(one)
@@ -56,7 +70,8 @@ class SerialIterator(Iterator[Any]):
 
     def __next__(self) -> Any:
         start = time.perf_counter()
-        hold = 0.0 if self._left_at is None else start - self._left_at
+        if self._left_at is not None:
+            self._counts.hold_s += start - self._left_at
         kept = RngState.capture() if self._keys is not None else None
         try:
             batch = self._next_batch()
@@ -66,14 +81,19 @@ class SerialIterator(Iterator[Any]):
         finally:
             if kept is not None:  # the trainer's own random numbers are none of our business
                 kept.restore()
-            self._loader._account(self._counts, time.perf_counter() - start, hold)
-        self._left_at = time.perf_counter()
+            self._left_at = time.perf_counter()
+            self._counts.produce_s += self._left_at - start
         return batch
+
+    def _next_indices(self, position: int) -> Any:
+        if self._keys is not None:
+            self._keys.before_indices(position)
+        return next(self._indices)
 
     def _next_batch(self) -> Any:
         while True:
-            index = next(self._indices)
             position = self._progress.position
+            index = self._next_indices(position)
             try:
                 found = self._fetcher.fetch(index, position)
             except StopIteration:
@@ -85,9 +105,10 @@ class SerialIterator(Iterator[Any]):
             if found is SKIPPED:
                 continue
             batch, fresh = found
-            batch = self._loader._output.convert(batch, fresh)
-            if self._loader.output == "torch":
-                batch = torch_data.pin(batch, self._loader)
+            with located(self._fetcher.last_indices, position):
+                batch = self._loader._output.convert(batch, fresh)
+            if self._pin_for is not None:
+                batch = torch_data.pin(batch, self._pin_for)
             self._counts.batches += 1
             self._warn_if_longer_than_said()
             return batch
@@ -98,7 +119,7 @@ class SerialIterator(Iterator[Any]):
             self._progress.samples = self._fetcher.consumed
 
     def _warn_if_longer_than_said(self) -> None:
-        said = self._loader._length_said
+        said = self._length_said
         if self._parts.iterable and said is not None and self._progress.position > said:
             warnings.warn(
                 f"Length of IterableDataset {self._parts.dataset} was reported to be {said}"

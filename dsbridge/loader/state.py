@@ -27,14 +27,15 @@ class Generators:
         """The states now."""
         return cls(RngState.capture(), [g.get_state() for g in generators])
 
-    def restore(self, generators: list[Any]) -> None:
-        """Put them back."""
+    def restore(self, generators: list[Any], *, world: bool = True) -> None:
+        """Put them back, those of the ``world`` only if asked to."""
         if len(generators) != len(self.own):
             raise SchemaError(
                 f"the state holds {len(self.own)} generators, the loader has {len(generators)}",
                 hint="make the loader with the same sampler and generator arguments",
             )
-        self.world.restore()
+        if world:
+            self.world.restore()
         for generator, state in zip(generators, self.own, strict=True):
             generator.set_state(state)
 

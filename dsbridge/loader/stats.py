@@ -7,6 +7,24 @@ from typing import Any
 
 from dsbridge.report import Finding, Report
 
+
+@dataclass(slots=True)
+class Counts:
+    """The running counters behind ``LoaderStats``; written by whoever loads.
+
+    >>> Counts(batches=1).batches
+    1
+    """
+
+    batches: int = 0
+    samples: int = 0
+    produce_s: float = 0.0
+    hold_s: float = 0.0
+    skipped_samples: int = 0
+    skipped_batches: int = 0
+    replaced_samples: int = 0
+
+
 _LOSSES = ("skipped_samples", "skipped_batches", "replaced_samples", "spilled_batches")
 
 

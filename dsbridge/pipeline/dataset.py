@@ -30,7 +30,7 @@ class RunSource:
     def __iter__(self) -> Iterator[Row]:
         try:
             yield from self._feed.epoch(self._run.begin_epoch())
-        except Exception as exc:
+        except (Exception, KeyboardInterrupt, SystemExit) as exc:  # not GeneratorExit, which is MindSpore leaving
             self._run.error = exc
             raise
 
@@ -88,7 +88,7 @@ class BridgeDataset(mds.GeneratorDataset):  # type: ignore[misc]
                 feed.order.first_use()
             self._run = self._clock.new_run(consumer, self)
             if feed.order is not None:
-                feed.order.begin_run(self._run.start)
+                feed.order.begin_run(self._run.start, self._clock.oldest)
             self.source = RunSource(feed, self._run)
         before = mds.config.get_prefetch_size()
         mds.config.set_prefetch_size(PREFETCH_ROWS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice, repeat
 from typing import Any, Protocol
 
@@ -11,10 +12,11 @@ import numpy as np
 from dsbridge.errors import SchemaError
 from dsbridge.frameworks.rng import untouched
 from dsbridge.loader.dataloader import DataLoader
-from dsbridge.loader.fetch import SKIPPED, Counts, Fetcher, StreamFetcher
+from dsbridge.loader.fetch import SKIPPED, Fetcher, StreamFetcher
 from dsbridge.loader.keys import SampleKeys
 from dsbridge.loader.output import Output
 from dsbridge.loader.parts import Parts
+from dsbridge.loader.stats import Counts
 from dsbridge.pipeline.order import EpochOrder
 from dsbridge.report import Report
 from dsbridge.schema.columns import Column, Schema
@@ -22,7 +24,7 @@ from dsbridge.sources.iterable import IterableSource, Restartable
 from dsbridge.sources.leaves import as_array
 from dsbridge.sources.mapstyle import MapSource
 from dsbridge.sources.rows import Row, RowMaker
-from dsbridge.sources.samplers import may_repeat
+from dsbridge.sources.samplers import generators_of, may_repeat
 
 _PREVIEW_ROWS = 1024
 
@@ -119,19 +121,13 @@ class BatchFeed:
         parts = loader._parts()
         if parts.iterable:
             self._stream = Restartable(parts.dataset)
-            parts = Parts(self._stream, *(getattr(parts, name) for name in Parts.__slots__[1:]))
+            parts = replace(parts, dataset=self._stream)
         self._parts = parts
         self.exact = loader._on_error == "raise" and not parts.iterable
         self.size = loader._length_or_none()
-        if loader.rng == "sample" and loader.seed is None:
-            from dsbridge.frameworks import torch_data
-
-            loader.seed = torch_data.draw_base_seed(loader.generator)
-        seed = loader.seed if loader.rng == "sample" else None
-        self.order = None if parts.iterable else EpochOrder(parts.index_sampler, parts.generator, seed=seed)
+        self.order = None if parts.iterable else loader_order(loader, parts)
         self._output = Output("numpy", loader._pool)
         self.report = Report("to_mindspore", loader.report)
-        self._names = column_names
         self._maker: RowMaker | None = None
         self._first: Row | None = None
         self._probe(column_names, dtypes)
@@ -150,9 +146,8 @@ class BatchFeed:
         loader, parts = self._loader, self._parts
         keys = None
         if loader.rng == "sample":
-            assert loader.seed is not None
-            keys = SampleKeys(loader.seed, epoch, may_repeat(parts.index_sampler))
-        fetcher = self._fetcher(keys)
+            keys = SampleKeys(loader.fixed_seed(), epoch, may_repeat(parts.index_sampler))
+        fetcher = self._fetcher(keys, loader._counts)
         delivered = 0
         for position, index in enumerate(iter(parts.index_sampler) if self.order is None else self.order.indices(epoch)):
             try:
@@ -175,9 +170,9 @@ class BatchFeed:
             return iter(())
         return repeat(self._first, _PREVIEW_ROWS if self.size is None else self.size)
 
-    def _fetcher(self, keys: SampleKeys | None) -> Fetcher:
+    def _fetcher(self, keys: SampleKeys | None, counts: Counts) -> Fetcher:
         kind = StreamFetcher if self._parts.iterable else Fetcher
-        return kind(self._parts, self._loader._pool, self._loader._on_error, keys, Counts())
+        return kind(self._parts, self._loader._pool, self._loader._on_error, keys, counts)
 
     def _probe(self, column_names: Any, dtypes: Any) -> None:
         """Collate one batch, unobservably: of a stream its first sample, which is delivered again."""
@@ -197,7 +192,7 @@ class BatchFeed:
                     index = next(iter(self.order.indices(0)), None)
                 if index is None:
                     return
-                found = self._fetcher(None).fetch(index, 0)
+                found = self._fetcher(None, Counts()).fetch(index, 0)
         if found is SKIPPED:
             raise SchemaError("the first batch failed, so the columns are unknown", hint="see the log for the reason")
         batch, fresh = found
@@ -212,6 +207,15 @@ class BatchFeed:
         assert self._maker is not None
         row = self._maker(self._arrays(batch, fresh), indices, copy=False)
         return (*row, np.asarray(indices, np.int64)) if self._index_column else row
+
+
+def loader_order(loader: DataLoader, parts: Parts) -> EpochOrder:
+    """The order of a map-style loader's epochs: what iterating the loader itself would give."""
+    if loader.rng == "torch":
+        return EpochOrder(parts.index_sampler, parts.generator)
+    seed = loader.fixed_seed()
+    explicit = bool(generators_of(parts.index_sampler))  # a sampler with a generator of its own is not reseeded
+    return EpochOrder(parts.index_sampler, None, seed=None if explicit else seed, base_seed=False)
 
 
 def _keyed(fetcher: Fetcher, index: Any, position: int) -> Any:

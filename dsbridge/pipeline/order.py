@@ -22,7 +22,8 @@ States = tuple[Any, list[Any]]  # torch's global generator, and the loader's own
 class EpochOrder:
     """Index streams by epoch. ``seed`` makes epoch e torch's order for ``manual_seed(seed + e)``.
 
-    ``sampler`` is an index sampler (of batches or of single indices), ``generator`` the loader's.
+    ``sampler`` is an index sampler (of batches or of single indices), ``generator`` the loader's. ``base_seed``: whether
+    an iteration draws one, as torch's does.
     Thread-safe. torch's own samplers are replayed on copies and never touched; a user-made one is run once per
     epoch, in order, with the global generators swapped for copies while it runs.
 
@@ -36,8 +37,8 @@ class EpochOrder:
     True
     """
 
-    def __init__(self, sampler: Any, generator: Any = None, *, seed: int | None = None) -> None:
-        self.sampler, self.generator, self.seed = sampler, generator, seed
+    def __init__(self, sampler: Any, generator: Any = None, *, seed: int | None = None, base_seed: bool = True) -> None:
+        self.sampler, self.generator, self.seed, self._base_seed = sampler, generator, seed, base_seed
         self.builtin = is_builtin(sampler)
         self.own = generators_of(sampler, generator)
         self._holder = epoch_holder(sampler)
@@ -74,13 +75,13 @@ class EpochOrder:
                 for generator, state in zip(self.own, own, strict=True):
                     generator.set_state(state)
 
-    def begin_run(self, epoch: int) -> None:
-        """A new iterator starts at ``epoch``: honour a ``set_epoch`` the user called, forget what is over."""
+    def begin_run(self, epoch: int, oldest: int) -> None:
+        """A new iterator starts at ``epoch``: honour a ``set_epoch`` the user called, forget what is before ``oldest``."""
         with self._lock:
             self._see_epoch(epoch)
-            for stale in [e for e in self._states if e < epoch and e + 1 in self._states]:
+            for stale in [e for e in self._states if e < oldest and e + 1 in self._states]:
                 del self._states[stale]
-            for stale in [e for e in self._lists if e < epoch]:
+            for stale in [e for e in self._lists if e < oldest]:
                 del self._lists[stale]
 
     def indices(self, epoch: int) -> Iterable[Any]:
@@ -117,7 +118,8 @@ class EpochOrder:
         """The sampler over generators in these states, past the base seed; and those generators."""
         world, *own = (_generator(state) for state in (states[0], *states[1]))
         swap = {id(original): copy for original, copy in zip(self.own, own, strict=True)}
-        torch_data.draw_base_seed(world if self.generator is None else swap[id(self.generator)])
+        if self._base_seed:
+            torch_data.draw_base_seed(world if self.generator is None else swap[id(self.generator)])
         return replay(self.sampler, swap, world, self._set_epoch(epoch)), [world, *own]
 
     def _replay(self, epoch: int) -> list[Any]:
@@ -128,7 +130,7 @@ class EpochOrder:
 
     def _seeded(self, epoch: int) -> list[Any]:
         assert self.seed is not None
-        generator = torch_data.seeded_generator((self.seed + epoch) & 0x7FFF_FFFF_FFFF_FFFF)
+        generator = torch_data.seeded_generator(self.seed + epoch)
         swap = {id(original): generator for original in self.own}
         return list(replay(self.sampler, swap, generator, self._set_epoch(epoch)))
 
@@ -145,7 +147,8 @@ class EpochOrder:
         if self._holder is not None:
             self._holder.set_epoch(self._set_epoch(epoch))
             self._epoch_seen = getattr(self._holder, "epoch", None)
-        torch_data.draw_base_seed(self.generator)
+        if self._base_seed:
+            torch_data.draw_base_seed(self.generator)
         self._lists[epoch] = list(self.sampler)
         self._world = RngState.capture()
         if keep_world:

@@ -53,6 +53,8 @@ def to_mindspore(
 
     if num_epochs is not None and (not isinstance(num_epochs, int) or num_epochs < 1):
         raise ValueError(f"num_epochs must be a positive int or None, got {num_epochs!r}")
+    if index_column is not None and not (isinstance(index_column, str) and index_column):
+        raise SchemaError(f"index_column must be a non-empty string or None, got {index_column!r}")
     order = {"shuffle": shuffle or None, "sampler": sampler, "batch_size": batch_size, "seed": seed}
     order |= {"num_shards": num_shards, "shard_id": shard_id, "num_workers": num_workers or None}
     given = [name for name, value in order.items() if value is not None]

@@ -83,6 +83,9 @@ _ALIASES = {
     "long": _BY_NAME["int64"],
     "int": _BY_NAME["int64"],
     "string_": _BY_NAME["str"],
+    "String": _BY_NAME["str"],  # as MindSpore prints it; so are the next two
+    "float8E4M3FN": _BY_NAME["float8_e4m3fn"],
+    "float8E5M2": _BY_NAME["float8_e5m2"],
     "large_string": _BY_NAME["str"],
     "large_binary": _BY_NAME["bytes"],
 }

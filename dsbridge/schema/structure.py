@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -251,28 +253,36 @@ def map_leaves(fn: Callable[[Any, Path], Any], tree: Any, path: Path = ()) -> An
     >>> map_leaves(lambda leaf, path: leaf * 2, {"a": 1, "b": [2, (3,)]})
     {'a': 2, 'b': [4, (6,)]}
     """
-    if isinstance(tree, (str, bytes, bytearray)):
+    kind = _walked_as(type(tree))  # type: ignore[arg-type]
+    if kind == "leaf":
         return fn(tree, path)
     keys: Sequence[Any]
     old: Sequence[Any]
-    if isinstance(tree, Mapping):
-        keys, old = _open_mapping(tree)
-    elif isinstance(tree, Sequence):
+    if kind == "sequence":
         keys, old = getattr(tree, "_fields", range(len(tree))), tree
-    elif dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        keys, old = _open_dataclass(tree)
     else:
-        return fn(tree, path)
+        keys, old = _OPEN[kind](tree)
     new = [map_leaves(fn, value, (*path, key)) for key, value in zip(keys, old, strict=True)]
-    if all(a is b for a, b in zip(new, old, strict=True)):
+    if all(map(operator.is_, new, old)):
         return tree
-    if isinstance(tree, Mapping):
+    if kind == "mapping":
         return rebuild_mapping(tree, dict(zip(keys, new, strict=True)))
+    if kind == "dataclass":
+        return rebuild_dataclass(tree, dict(zip(keys, new, strict=True)))
     if isinstance(tree, tuple):
         return type(tree)(*new) if hasattr(tree, "_fields") else tuple(new)
-    if isinstance(tree, Sequence):
-        return rebuild_sequence(tree, new)
-    return rebuild_dataclass(tree, dict(zip(keys, new, strict=True)))
+    return rebuild_sequence(tree, new)
+
+
+@functools.cache
+def _walked_as(cls: type) -> str:
+    if issubclass(cls, (str, bytes, bytearray)):
+        return "leaf"
+    if issubclass(cls, Mapping):
+        return "mapping"
+    if issubclass(cls, Sequence):
+        return "sequence"
+    return "dataclass" if dataclasses.is_dataclass(cls) else "leaf"
 
 
 def rebuild_mapping(like: Mapping[Any, Any], values: dict[Any, Any]) -> Any:

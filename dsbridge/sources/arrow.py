@@ -24,8 +24,8 @@ class ArrowTable:
     ``SampleError`` naming the column.
 
     >>> import pyarrow as pa
-    >>> ArrowTable(pa.table({"x": [1.5, 2.5], "t": [[1, 2], [3]]}))[1]
-    {'x': 2.5, 't': array([3])}
+    >>> ArrowTable(pa.table({"x": [1.5, 2.5], "t": [[1, 2], [3]]}))[1]["t"]
+    array([3])
     """
 
     def __init__(self, table: Any) -> None:
@@ -119,7 +119,8 @@ def _plain_reader(array: Any, name: str) -> Reader:
     if pa.types.is_dictionary(kind):
         return _reader(array.dictionary_decode(), name)
     if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return array.fill_null(0).to_numpy(zero_copy_only=False).__getitem__  # type: ignore[no-any-return]
+        filled = array.fill_null(pa.scalar(0).cast(kind)) if array.null_count else array
+        return filled.to_numpy(zero_copy_only=False).__getitem__  # type: ignore[no-any-return]
     if pa.types.is_struct(kind):
         fields = {field.name: _reader(part, f"{name}.{field.name}") for field, part in zip(kind, array.flatten(), strict=True)}
         return lambda row: {field: read(row) for field, read in fields.items()}

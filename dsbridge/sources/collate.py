@@ -7,6 +7,7 @@ with other keys are errors, and a batch that does not stack says which samples d
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -103,6 +104,10 @@ class Collator:
         return self._collate([torch_data.as_tensor(np.array(value)) for value in values], path)
 
     def _numbers(self, values: Sequence[Any], path: Path) -> Any:
+        dtype = _ARRAY_DTYPES.get(type(values[0]))
+        if dtype is not None and len(set(map(type, values))) == 1:
+            with contextlib.suppress(OverflowError):  # torch has its own words for it, below
+                return self._made(torch_data.as_tensor(np.array(values, dtype)))  # a third of torch.tensor's time
         return self._made(torch_data.collate_function(type(values[0]))(values, collate_fn_map=None))
 
     def _texts(self, values: Sequence[Any], path: Path) -> Any:
@@ -112,7 +117,7 @@ class Collator:
         first = values[0]
         keys = first.keys()
         for position, value in enumerate(values):
-            if value.keys() != keys:
+            if isinstance(value, Mapping) and value.keys() != keys:  # no mapping at all: v[key] raises as in torch
                 raise SampleError(
                     f"sample {position} of the batch has other keys than the first",
                     column=self._name(path),
@@ -129,16 +134,15 @@ class Collator:
 
     def _sequences(self, values: Sequence[Any], path: Path) -> Any:
         first = values[0]
-        size = len(first)
-        for position, value in enumerate(values):
-            if len(value) != size:
-                raise SampleError(
-                    f"sample {position} of the batch has another length than the first",
-                    column=self._name(path),
-                    expected=f"{size} values",
-                    got=f"{len(value)} values",
-                    hint="pad in the dataset, or pass collate_fn=",
-                )
+        if len(set(map(len, values))) != 1:
+            position = next(i for i, value in enumerate(values) if len(value) != len(first))
+            raise SampleError(
+                f"sample {position} of the batch has another length than the first",
+                column=self._name(path),
+                expected=f"{len(first)} values",
+                got=f"{len(values[position])} values",
+                hint="pad in the dataset, or pass collate_fn=",
+            )
         parts = [self._collate(c, (*path, i)) for i, c in enumerate(zip(*values, strict=True))]
         return parts if isinstance(first, tuple) else rebuild_sequence(first, parts)
 
@@ -172,6 +176,7 @@ class Collator:
         return path_name(path, self._root) if path else None
 
 
+_ARRAY_DTYPES = {int: np.int64, float: np.float64, bool: np.bool_}
 _FOUND = "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found"
 _REPLACED = {
     "collate_tensor_fn": "_tensors",

@@ -23,6 +23,8 @@ def locate(exc: BaseException, index: Any, position: int | None = None) -> BaseE
     place = f"[dataset index {index!r}" + ("]" if position is None else f", position {position}]")
     if not (isinstance(exc, SampleError) and exc.index is not None):  # its message names the sample already
         _extend(exc, place)
+        if isinstance(exc, SampleError):
+            exc.index = index
     with contextlib.suppress(AttributeError):  # a class with __slots__
         exc.dsb_index, exc.dsb_position = index, position  # type: ignore[attr-defined]
     return exc

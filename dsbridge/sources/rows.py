@@ -43,6 +43,8 @@ class RowMaker:
         self.report = Report("source") if report is None else report
         self.structure = Structure.of(sample)
         leaves = self.structure.flatten(sample)
+        if not leaves:
+            raise SampleError("has no values, so there are no columns", index=index, got=repr(sample))
         names = default_names(self.structure) if column_names is None else checked_names(column_names, len(leaves))
         arrays = [self._array(leaf, name, index) for leaf, name in zip(leaves, names, strict=True)]
         paths = self.structure.paths

@@ -1,0 +1,41 @@
+"""Which folder may import which framework, at module level or inside functions."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent / "dsbridge"
+ALLOWED = {
+    "torch": set(),  # reached through frameworks.detect.require_torch, so that a proxy is refused
+    "mindspore": {"pipeline/dataset.py"},
+    "pyarrow": {"sources/arrow.py"},
+    "PIL": set(),
+    "datasets": set(),
+}
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level packages a module imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_frameworks_are_imported_where_they_may_be() -> None:
+    """Heavy and optional packages are imported by the modules named here and no others."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        where = path.relative_to(PACKAGE).as_posix()
+        for package in imported(path) & set(ALLOWED):
+            assert where in ALLOWED[package], f"{where} imports {package}"
+
+
+def test_modules_stay_small() -> None:
+    """No module over 400 lines; the median under 150."""
+    sizes = sorted(len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py"))
+    assert sizes[-1] <= 400
+    assert sizes[len(sizes) // 2] < 150

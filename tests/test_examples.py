@@ -1,0 +1,49 @@
+"""The examples run as a user runs them, and show what they promise."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run(name: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name)], capture_output=True, text=True, timeout=110, env={**os.environ}
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_01_trains_to_97_percent() -> None:
+    """The last line reads as promised, the accuracy is real, and stderr is quiet."""
+    done = run("01_wrap_dataset.py")
+    last = done.stdout.splitlines()[-1]
+    match = re.fullmatch(r"test accuracy (0\.\d{4}|1\.0000) \(450 samples, \d+\.\d s\)", last)
+    assert match, last
+    assert float(match[1]) >= 0.97
+    assert "Warning" not in done.stderr
+
+
+def test_02_nested_samples() -> None:
+    """Nested dicts, text and padding, and an error that names the samples."""
+    out = run("02_dict_samples.py").stdout
+    assert "target.name   str      4" in out
+    assert "samples 0 and 1 of the batch differ in shape" in out
+
+
+def test_03_every_sample_once() -> None:
+    """Two ranks, two epochs, both ways: each sample exactly once."""
+    out = run("03_data_parallel.py").stdout
+    assert out.count("each exactly once: True") == 4
+    assert "both ways give the same order: True" in out
+    assert "a new order every epoch: True" in out
+
+
+def test_examples_stay_short() -> None:
+    """Each under 80 lines."""
+    assert all(len(path.read_text().splitlines()) < 80 for path in EXAMPLES.glob("*.py"))
