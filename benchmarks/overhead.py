@@ -114,13 +114,11 @@ def measure(name: str, rounds: int) -> dict:
 def sweep() -> None:
     """Stack 64 tensors into fresh and into recycled memory, by batch size."""
     print("batch     fresh us  recycled us")
-    for kilobytes in (64, 256, 512, 1024, 2048, 8192, 32768):
+    for kilobytes in (256, 1024, 4096, 16384, 24576, 32768, 65536):
         tensors = [torch.rand(kilobytes * 1024 // 4 // 64) for _ in range(64)]
         pool = BufferPool()
         recycled = Collator(lambda nbytes, pool=pool: pool.empty((nbytes,), np.dtype(np.uint8)))
-        import dsbridge.sources.collate as collate
-
-        collate.RECYCLE_BYTES = 0
+        pool.min_bytes = 0
         times: dict[str, list[float]] = {"fresh": [], "recycled": []}
         for _ in range(60):
             for key, stack in (("fresh", Collator()), ("recycled", recycled)):

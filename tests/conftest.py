@@ -42,6 +42,14 @@ def warm_frameworks() -> None:
     list(mds.GeneratorDataset([(np.ones(1),)], ["x"], shuffle=False).create_tuple_iterator(num_epochs=1))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def recycle_small_batches() -> None:
+    """Tests use small batches; let most of them take the way that big ones take."""
+    from dsbridge.prefetch import buffers
+
+    buffers.RECYCLE_BYTES = 1 << 14
+
+
 @pytest.fixture(autouse=True)
 def no_leaks(warm_frameworks: None, request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
     """Fail a test that leaves children, descriptors or shared memory behind."""

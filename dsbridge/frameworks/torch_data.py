@@ -137,12 +137,12 @@ def stack_into(tensors: Any, buffer: np.ndarray[Any, Any]) -> Any:
     torch = loaded("torch")
     first = tensors[0]
     out = torch.from_numpy(buffer).view(first.dtype).view(len(tensors), *first.shape)  # type: ignore[union-attr]
-    if first.nbytes < _ROW_BYTES:
+    if first.nbytes < _ROW_BYTES or not first.ndim:
         return torch.stack(tensors, 0, out=out)  # type: ignore[union-attr]
-    # Row by row with numpy: torch would copy with all threads, no faster than one on an idle machine and many times
-    # slower on a busy one, where threads wait for each other.
-    for row, tensor in zip(to_numpy(out), tensors, strict=True):
-        row[...] = to_numpy(tensor)
+    # With numpy: torch would copy with all threads, no faster than one on an idle machine and many times slower on a
+    # busy one, where threads wait for each other.
+    rows = [to_numpy(tensor) for tensor in tensors]
+    np.concatenate(rows, out=to_numpy(out).reshape(-1, *first.shape[1:]))
     return out
 
 

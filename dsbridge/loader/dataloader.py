@@ -246,7 +246,6 @@ class DataLoader:
         return LoaderStats(
             **asdict(self._counts),
             bytes=self._output.bytes,
-            spilled_batches=self._pool.spilled,
             findings=self.report.findings,
         )
 

@@ -34,7 +34,7 @@ class Fetcher:
 
     def __init__(self, parts: Parts, pool: BufferPool, on_error: OnError, keys: SampleKeys | None, counts: Counts) -> None:
         self._parts, self._keys, self._on_error, self._counts = parts, keys, on_error, counts
-        self.collator = Collator(lambda nbytes: pool.empty((nbytes,), np.dtype(np.uint8)))
+        self.collator = Collator(lambda nbytes: pool.empty((nbytes,), np.dtype(np.uint8)), pool.min_bytes)
         self._collate = self._collate_function(parts.collate_fn)
         self._many = None if keys else getattr(parts.dataset, "__getitems__", None)
         self.last_indices: Any = None

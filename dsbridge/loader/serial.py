@@ -107,6 +107,7 @@ class SerialIterator(Iterator[Any]):
             batch, fresh = found
             with located(self._fetcher.last_indices, position):
                 batch = self._loader._output.convert(batch, fresh)
+            self._counts.spilled_batches += self._loader._pool.take_spilled()
             if self._pin_for is not None:
                 batch = torch_data.pin(batch, self._pin_for)
             self._counts.batches += 1

@@ -23,6 +23,7 @@ class Counts:
     skipped_samples: int = 0
     skipped_batches: int = 0
     replaced_samples: int = 0
+    spilled_batches: int = 0
 
 
 _LOSSES = ("skipped_samples", "skipped_batches", "replaced_samples", "spilled_batches")

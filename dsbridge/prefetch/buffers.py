@@ -19,6 +19,10 @@ import numpy as np
 
 logger = logging.getLogger("dsbridge")
 
+# Below this malloc recycles by itself: glibc maps and unmaps what is larger (its M_MMAP_THRESHOLD grows no further), and
+# up to there torch's own stack into malloc's memory is the faster way. benchmarks/overhead.py --sweep shows both.
+RECYCLE_BYTES = 32 << 20
+
 _KEEP = 4  # free buffers kept per pool: the batch in use, the one being built, and two for a user who holds some
 
 
@@ -29,7 +33,7 @@ class BufferPool:
     is gone, in any order and on any thread. ``max_bytes`` bounds what leased and free buffers may take
     together; beyond it arrays come from ordinary memory, which is counted in ``spilled`` and logged once.
 
-    >>> pool = BufferPool()
+    >>> pool = BufferPool(); pool.min_bytes = 0
     >>> a = pool.empty((2, 3), np.dtype("float32")); a.shape, a.ctypes.data % 64
     ((2, 3), 0)
     >>> pool.leased; del a; pool.leased
@@ -39,9 +43,11 @@ class BufferPool:
 
     def __init__(self, max_bytes: int | None = None) -> None:
         self.max_bytes = max_bytes
+        self.min_bytes = RECYCLE_BYTES
         self._leased = 0
         self.allocated = 0
         self.spilled = 0
+        self._spilled_before = 0
         self._bytes = 0
         self._free: list[mmap.mmap] = []
         self._returned: deque[mmap.mmap] = deque()  # appended to by finalizers, on whatever thread
@@ -55,9 +61,9 @@ class BufferPool:
             return self._leased
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-        """A writable, C-contiguous, 64-byte aligned array of undefined content."""
+        """A writable, C-contiguous array of undefined content; from ``min_bytes`` on recycled and page-aligned."""
         nbytes = math.prod(shape) * dtype.itemsize
-        if nbytes == 0:
+        if nbytes == 0 or nbytes < self.min_bytes:
             return np.empty(shape, dtype)
         with self._lock:
             memory = self._take(nbytes)
@@ -76,6 +82,11 @@ class BufferPool:
         lease = np.frombuffer(memory, np.uint8, nbytes)
         weakref.finalize(lease, self._returned.append, memory).atexit = False
         return lease.view(dtype).reshape(shape)
+
+    def take_spilled(self) -> bool:
+        """Whether an array has spilled since this was last asked."""
+        spilled, self._spilled_before = self.spilled > self._spilled_before, self.spilled
+        return spilled
 
     def _take(self, nbytes: int) -> mmap.mmap | None:
         self._collect()

@@ -24,11 +24,9 @@ from dsbridge.sources.leaves import describe
 Allocate = Callable[[int], np.ndarray[Any, Any]]
 """Bytes -> a writable uint8 array of that size, whose memory the batch keeps alive."""
 
-RECYCLE_BYTES = 1 << 20  # below it malloc recycles by itself: benchmarks/overhead.py --sweep
-
 
 class Collator:
-    """Collates samples as torch does; big tensors are stacked straight into memory from ``allocate``.
+    """Collates samples as torch does; stacks of ``min_bytes`` and more go straight into memory from ``allocate``.
 
     Calling it gives the batch with torch tensors as leaves. ``fresh`` then holds the ids of the tensors
     that were made here, share memory with no sample, and may be handed out without a copy.
@@ -38,8 +36,8 @@ class Collator:
     [tensor([1.5000, 2.5000], dtype=torch.float64), ('a', 'b')]
     """
 
-    def __init__(self, allocate: Allocate | None = None) -> None:
-        self._allocate = allocate
+    def __init__(self, allocate: Allocate | None = None, min_bytes: int = 0) -> None:
+        self._allocate, self._min_bytes = allocate, min_bytes
         self.fresh: set[int] = set()
         self._root: Any = None
         self._handlers: dict[type, Callable[[Any, Path], Any]] = {}
@@ -79,7 +77,7 @@ class Collator:
     def _tensors(self, values: Sequence[Any], path: Path) -> Any:
         first = values[0]
         nbytes = 0 if first.is_nested else len(values) * first.numel() * first.element_size()
-        if self._allocate is not None and nbytes >= RECYCLE_BYTES and torch_data.can_stack_into(values):
+        if self._allocate is not None and nbytes >= self._min_bytes and torch_data.can_stack_into(values):
             return self._made(torch_data.stack_into(values, self._allocate(nbytes)))
         try:
             return self._made(torch_data.collate_function(type(first))(values))
