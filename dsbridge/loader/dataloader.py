@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sized
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from dsbridge.frameworks import torch_data
@@ -14,7 +14,7 @@ from dsbridge.loader.output import Output
 from dsbridge.loader.parts import Parts
 from dsbridge.loader.serial import SerialIterator
 from dsbridge.loader.state import Generators, Progress, Saved
-from dsbridge.loader.stats import Counts, LoaderStats
+from dsbridge.loader.stats import LoaderStats
 from dsbridge.prefetch.buffers import BufferPool
 from dsbridge.report import Report
 from dsbridge.sources.locate import located
@@ -144,7 +144,7 @@ class DataLoader:
         self._progress: Progress | None = None
         self._saved: Saved | None = None
         self._length_said: int | None = None
-        self._counts = Counts()
+        self._counts = LoaderStats()
 
     @classmethod
     def from_torch(cls, loader: Any, **overrides: Any) -> DataLoader:
@@ -165,6 +165,8 @@ class DataLoader:
                 arguments.pop(name, None)
         elif "batch_size" in overrides:
             arguments.pop("batch_sampler", None)
+        if overrides.get("seed") is not None:
+            arguments.pop("generator", None)
         if overrides.get("num_workers") == 0:
             for name in ("prefetch_factor", "persistent_workers", "multiprocessing_context", "timeout"):
                 arguments.pop(name, None)
@@ -243,11 +245,7 @@ class DataLoader:
         >>> loader = DataLoader([1, 2, 3]); _ = list(loader); loader.stats().samples
         3
         """
-        return LoaderStats(
-            **asdict(self._counts),
-            bytes=self._output.bytes,
-            findings=self.report.findings,
-        )
+        return replace(self._counts, bytes=self._output.bytes, findings=self.report.findings)
 
     def set_epoch(self, epoch: int) -> None:
         """Make the following iterations epoch ``epoch`` until it is called again; passed on to the sampler.
@@ -313,7 +311,9 @@ class DataLoader:
             size = len(self.dataset) if isinstance(self.dataset, Sized) else None
         except (TypeError, NotImplementedError):
             size = None
-        return {"rng": self.rng, "num_workers": self.num_workers, "batch_size": self.batch_size, "dataset_size": size}
+        setting = {"rng": self.rng, "batch_size": self.batch_size, "dataset_size": size}
+        # with rng="sample" nothing depends on who loads a sample
+        return setting if self.rng == "sample" else {**setting, "num_workers": self.num_workers}
 
     def _resume(self, saved: Saved) -> SerialIterator:
         self._epoch, self._pinned, self.seed = saved.epoch, saved.pinned, saved.seed

@@ -12,7 +12,7 @@ from dsbridge.errors import SampleError
 from dsbridge.frameworks import torch_data
 from dsbridge.loader.keys import SampleKeys
 from dsbridge.loader.parts import Parts
-from dsbridge.loader.stats import Counts
+from dsbridge.loader.stats import LoaderStats
 from dsbridge.prefetch.buffers import BufferPool
 from dsbridge.schema.structure import Path, map_leaves
 from dsbridge.sources.collate import Collator
@@ -32,7 +32,7 @@ class Fetcher:
     One instance serves one iteration, on one thread at a time. ``keys`` seeds each sample (rng="sample").
     """
 
-    def __init__(self, parts: Parts, pool: BufferPool, on_error: OnError, keys: SampleKeys | None, counts: Counts) -> None:
+    def __init__(self, parts: Parts, pool: BufferPool, on_error: OnError, keys: SampleKeys | None, counts: LoaderStats) -> None:
         self._parts, self._keys, self._on_error, self._counts = parts, keys, on_error, counts
         self.collator = Collator(lambda nbytes: pool.empty((nbytes,), np.dtype(np.uint8)), pool.min_bytes)
         self._collate = self._collate_function(parts.collate_fn)
@@ -136,7 +136,7 @@ class Fetcher:
 class StreamFetcher(Fetcher):
     """The same for an IterableDataset: ``index`` only says how many samples make a batch."""
 
-    def __init__(self, parts: Parts, pool: BufferPool, on_error: OnError, keys: SampleKeys | None, counts: Counts) -> None:
+    def __init__(self, parts: Parts, pool: BufferPool, on_error: OnError, keys: SampleKeys | None, counts: LoaderStats) -> None:
         super().__init__(parts, pool, on_error, keys, counts)
         with located(0, 0):
             self._stream: Iterator[Any] = iter(parts.dataset)

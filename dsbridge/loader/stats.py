@@ -7,31 +7,12 @@ from typing import Any
 
 from dsbridge.report import Finding, Report
 
-
-@dataclass(slots=True)
-class Counts:
-    """The running counters behind ``LoaderStats``; written by whoever loads.
-
-    >>> Counts(batches=1).batches
-    1
-    """
-
-    batches: int = 0
-    samples: int = 0
-    produce_s: float = 0.0
-    hold_s: float = 0.0
-    skipped_samples: int = 0
-    skipped_batches: int = 0
-    replaced_samples: int = 0
-    spilled_batches: int = 0
-
-
 _LOSSES = ("skipped_samples", "skipped_batches", "replaced_samples", "spilled_batches")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LoaderStats:
-    """Counters of a loader since it was made; times in seconds, sizes in bytes.
+    """Counters of a loader since it was made; times in seconds, sizes in bytes. ``loader.stats()`` gives a copy.
 
     ``produce_s`` is the time spent loading and collating, ``hold_s`` the time between two batches that
     the trainer kept for itself. ``spilled_batches`` found no recycled memory under ``max_memory``.

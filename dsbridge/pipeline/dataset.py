@@ -144,29 +144,28 @@ class _Shared:
         return self
 
 
-def _reraise(iterator: Any, exc: RuntimeError) -> None:
-    """Raise the dataset's exception instead of MindSpore's account of it, if that is what happened."""
-    node: Any = getattr(iterator, "dataset", None)
-    while getattr(node, "children", None):
-        node = node.children[0]
-    run = getattr(node, "_run", None)
-    if run is not None and run.error is not None:
-        original, run.error = run.error, None
+class _KeepsErrors:
+    """Mixed into MindSpore's iterators: raises the dataset's own exception instead of MindSpore's account of it."""
+
+    dataset: Any
+
+    def __next__(self) -> Any:
+        try:
+            return super().__next__()  # type: ignore[misc]
+        except RuntimeError:
+            node = getattr(self, "dataset", None)
+            while getattr(node, "children", None):
+                node = node.children[0]  # type: ignore[union-attr]
+            run = getattr(node, "_run", None)
+            if run is None or run.error is None:
+                raise
+            original, run.error = run.error, None
         raise original from original.__cause__
-    raise exc
 
 
-class _DictIterator(DictIterator):  # type: ignore[misc]
-    def __next__(self) -> Any:
-        try:
-            return super().__next__()
-        except RuntimeError as exc:
-            _reraise(self, exc)
+class _DictIterator(_KeepsErrors, DictIterator):  # type: ignore[misc]
+    pass
 
 
-class _TupleIterator(TupleIterator):  # type: ignore[misc]
-    def __next__(self) -> Any:
-        try:
-            return super().__next__()
-        except RuntimeError as exc:
-            _reraise(self, exc)
+class _TupleIterator(_KeepsErrors, TupleIterator):  # type: ignore[misc]
+    pass

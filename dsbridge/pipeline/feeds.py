@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice, repeat
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -16,14 +16,14 @@ from dsbridge.loader.fetch import SKIPPED, Fetcher, StreamFetcher
 from dsbridge.loader.keys import SampleKeys
 from dsbridge.loader.output import Output
 from dsbridge.loader.parts import Parts
-from dsbridge.loader.stats import Counts
+from dsbridge.loader.stats import LoaderStats
 from dsbridge.pipeline.order import EpochOrder
 from dsbridge.report import Report
 from dsbridge.schema.columns import Column, Schema
 from dsbridge.sources.iterable import IterableSource, Restartable
 from dsbridge.sources.leaves import as_array
 from dsbridge.sources.mapstyle import MapSource
-from dsbridge.sources.rows import Row, RowMaker
+from dsbridge.sources.rows import Described, Row, RowMaker
 from dsbridge.sources.samplers import generators_of, may_repeat
 
 _PREVIEW_ROWS = 1024
@@ -52,13 +52,14 @@ class Feed(Protocol):
         """Rows to read shapes and types from; nothing is consumed."""
 
 
-class RowFeed:
-    """Rows of a map-style source, in the order of an index sampler."""
+S = TypeVar("S", bound=Described)
 
-    def __init__(self, source: MapSource, order: EpochOrder, size: int | None, index_column: str | None) -> None:
-        self.source, self.order, self.size, self.exact = source, order, size, True
-        self.report = source.report
-        self._index_column = index_column
+
+class _SourceFeed(Generic[S]):
+    """What both feeds of a source have in common: its columns, and an index column behind them if wanted."""
+
+    source: S
+    _index_column: str | None
 
     @property
     def schema(self) -> Schema:
@@ -67,6 +68,18 @@ class RowFeed:
     @property
     def column_names(self) -> list[str]:
         return self.source.column_names + ([self._index_column] if self._index_column else [])
+
+    def _indexed(self, row: Row, index: Any) -> Row:
+        return (*row, np.asarray(index, np.int64)) if self._index_column else row
+
+
+class RowFeed(_SourceFeed[MapSource]):
+    """Rows of a map-style source, in the order of an index sampler."""
+
+    def __init__(self, source: MapSource, order: EpochOrder, size: int | None, index_column: str | None) -> None:
+        self.source, self.order, self.size, self.exact = source, order, size, True
+        self.report = source.report
+        self._index_column = index_column
 
     def epoch(self, epoch: int) -> Iterator[Row]:
         return map(self._row, self.order.indices(epoch))
@@ -78,11 +91,10 @@ class RowFeed:
             yield row
 
     def _row(self, index: Any) -> Row:
-        row = self.source[index]
-        return (*row, np.asarray(index, np.int64)) if self._index_column else row
+        return self._indexed(self.source[index], index)
 
 
-class StreamFeed:
+class StreamFeed(_SourceFeed[IterableSource]):
     """Rows of an iterable source; a shard is every ``num_shards``-th of them."""
 
     order = None
@@ -92,25 +104,16 @@ class StreamFeed:
         self.source, self.size, self._shard, self._index_column = source, size, shard, index_column
         self.report = source.report
 
-    @property
-    def schema(self) -> Schema:
-        return with_index(self.source.schema, self._index_column, ())
-
-    @property
-    def column_names(self) -> list[str]:
-        return self.source.column_names + ([self._index_column] if self._index_column else [])
-
     def epoch(self, epoch: int) -> Iterator[Row]:
         number, shard = self._shard
         for position, row in islice(enumerate(self.source), shard, None, number):
-            yield (*row, np.asarray(position, np.int64)) if self._index_column else row
+            yield self._indexed(row, position)
 
     def preview(self) -> Iterator[Row]:
         row = self.source.first_row
         if row is None:
             return iter(())
-        row = (*row, np.asarray(0, np.int64)) if self._index_column else row
-        return repeat(row, _PREVIEW_ROWS if self.size is None else self.size)
+        return repeat(self._indexed(row, 0), _PREVIEW_ROWS if self.size is None else self.size)
 
 
 class BatchFeed:
@@ -170,7 +173,7 @@ class BatchFeed:
             return iter(())
         return repeat(self._first, _PREVIEW_ROWS if self.size is None else self.size)
 
-    def _fetcher(self, keys: SampleKeys | None, counts: Counts) -> Fetcher:
+    def _fetcher(self, keys: SampleKeys | None, counts: LoaderStats) -> Fetcher:
         kind = StreamFetcher if self._parts.iterable else Fetcher
         return kind(self._parts, self._loader._pool, self._loader._on_error, keys, counts)
 
@@ -183,7 +186,7 @@ class BatchFeed:
                 except LookupError:
                     return
                 index: Any = [0]
-                fetcher = Fetcher(self._parts, self._loader._pool, "raise", None, Counts())
+                fetcher = Fetcher(self._parts, self._loader._pool, "raise", None, LoaderStats())
                 found = fetcher.collate([sample] if self._parts.batched else sample, index, 0)
             else:
                 assert self.order is not None
@@ -192,7 +195,7 @@ class BatchFeed:
                     index = next(iter(self.order.indices(0)), None)
                 if index is None:
                     return
-                found = self._fetcher(None, Counts()).fetch(index, 0)
+                found = self._fetcher(None, LoaderStats()).fetch(index, 0)
         if found is SKIPPED:
             raise SchemaError("the first batch failed, so the columns are unknown", hint="see the log for the reason")
         batch, fresh = found
