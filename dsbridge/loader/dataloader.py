@@ -11,11 +11,13 @@ from dsbridge.frameworks.rng import RngState, untouched
 from dsbridge.loader.fetch import OnError, check_on_error
 from dsbridge.loader.keys import SampleKeys
 from dsbridge.loader.output import Output
+from dsbridge.loader.parallel import ParallelIterator
 from dsbridge.loader.parts import Parts
 from dsbridge.loader.serial import SerialIterator
 from dsbridge.loader.state import Generators, Progress, Saved
 from dsbridge.loader.stats import LoaderStats
 from dsbridge.prefetch.buffers import BufferPool
+from dsbridge.prefetch.pool import WorkerPool
 from dsbridge.report import Report
 from dsbridge.sources.locate import located
 from dsbridge.sources.samplers import epoch_holder, generators_of, is_builtin, may_repeat, replay
@@ -128,11 +130,6 @@ class DataLoader:
             pin_memory_device=pin_memory_device,
             in_order=in_order,
         )
-        if num_workers > 0:
-            raise NotImplementedError(
-                f"num_workers={num_workers}: the shared-memory worker pool (dsbridge.prefetch) is not built yet. "
-                "Hint: num_workers=0 loads in this process"
-            )
         self.rng, self.seed, self.progress = rng, seed, progress
         self.on_worker_death, self.max_restarts, self.batch_timeout = on_worker_death, max_restarts, batch_timeout
         self.max_memory = max_memory
@@ -141,6 +138,7 @@ class DataLoader:
         self._pool = BufferPool(max_memory)
         self._output = Output(output, self._pool)
         self._epoch, self._pinned = 0, False
+        self._pool_of_workers: WorkerPool | None = None
         self._progress: Progress | None = None
         self._saved: Saved | None = None
         self._length_said: int | None = None
@@ -194,7 +192,8 @@ class DataLoader:
 
         return iter(tqdm(iterator, total=self._length_or_none(), unit="batch", leave=False))
 
-    def _start(self) -> SerialIterator:
+    def _start(self, batches: int = 0, samples: int = 0) -> SerialIterator | ParallelIterator:
+        """Begin an iteration, behind so many batches (of a stream: samples)."""
         epoch = self._epoch
         if not self._pinned:
             self._epoch += 1
@@ -209,7 +208,11 @@ class DataLoader:
             sampler_epoch=getattr(holder, "epoch", None),
         )
         self._progress = progress
-        return SerialIterator(self, progress, self._keys(sampler, epoch))
+        kind = ParallelIterator if self.num_workers else SerialIterator
+        iterator = kind(self, progress, self._keys(sampler, epoch))
+        iterator.start(batches, samples)
+        progress.position, progress.samples = batches, samples
+        return iterator
 
     def _epoch_sampler(self, sampler: Any, epoch: int) -> Any:
         """Under rng="sample" the built-in samplers without a generator draw from one seeded by (seed, epoch)."""
@@ -315,7 +318,7 @@ class DataLoader:
         # with rng="sample" nothing depends on who loads a sample
         return setting if self.rng == "sample" else {**setting, "num_workers": self.num_workers}
 
-    def _resume(self, saved: Saved) -> SerialIterator:
+    def _resume(self, saved: Saved) -> SerialIterator | ParallelIterator:
         self._epoch, self._pinned, self.seed = saved.epoch, saved.pinned, saved.seed
         if saved.start is None:
             saved.now.restore(self._generators(), world=self.rng == "torch")
@@ -326,10 +329,7 @@ class DataLoader:
         holder = epoch_holder(self._parts().index_sampler)
         if holder is not None and saved.sampler_epoch is not None:
             holder.set_epoch(saved.sampler_epoch)
-        iterator = self._start()
-        iterator.skip(saved.position, saved.samples)
-        assert self._progress is not None
-        self._progress.position, self._progress.samples = saved.position, saved.samples
+        iterator = self._start(saved.position, saved.samples)
         if self.rng == "torch":
             saved.now.restore(self._generators())
         else:
@@ -337,7 +337,15 @@ class DataLoader:
         return iterator
 
     def _report_resume(self, saved: Saved) -> None:
-        if torch_data.is_iterable_dataset(self.dataset):
+        if self.num_workers and self.rng == "torch":
+            self.report.add(
+                "resume-fast-forward",
+                "warning",
+                "rng='torch'",
+                f"the workers' generators depend on every batch before: {saved.position} batches are made again",
+                "use rng='sample' to resume at once, with any number of workers",
+            )
+        elif torch_data.is_iterable_dataset(self.dataset):
             self.report.add(
                 "resume-fast-forward",
                 "warning",
@@ -355,8 +363,11 @@ class DataLoader:
             )
 
     def close(self) -> None:
-        """Release what the loader holds. Batches that are still held stay valid; the loader can be used again."""
+        """Stop the workers. Batches that are still held stay valid; the loader can be used again."""
         self._progress = None
+        if self._pool_of_workers is not None:
+            self._pool_of_workers.close()
+            self._pool_of_workers = None
 
     def __enter__(self) -> DataLoader:
         return self

@@ -12,7 +12,7 @@ import numpy as np
 from dsbridge.errors import SchemaError
 from dsbridge.frameworks.rng import untouched
 from dsbridge.loader.dataloader import DataLoader
-from dsbridge.loader.fetch import SKIPPED, Fetcher, StreamFetcher
+from dsbridge.loader.fetch import SKIPPED, Fetcher, StreamFetcher, pooled
 from dsbridge.loader.keys import SampleKeys
 from dsbridge.loader.output import Output
 from dsbridge.loader.parts import Parts
@@ -175,7 +175,7 @@ class BatchFeed:
 
     def _fetcher(self, keys: SampleKeys | None, counts: LoaderStats) -> Fetcher:
         kind = StreamFetcher if self._parts.iterable else Fetcher
-        return kind(self._parts, self._loader._pool, self._loader._on_error, keys, counts)
+        return kind(self._parts, pooled(self._loader._pool), self._loader._on_error, keys, counts)
 
     def _probe(self, column_names: Any, dtypes: Any) -> None:
         """Collate one batch, unobservably: of a stream its first sample, which is delivered again."""
@@ -186,7 +186,7 @@ class BatchFeed:
                 except LookupError:
                     return
                 index: Any = [0]
-                fetcher = Fetcher(self._parts, self._loader._pool, "raise", None, LoaderStats())
+                fetcher = Fetcher(self._parts, pooled(self._loader._pool), "raise", None, LoaderStats())
                 found = fetcher.collate([sample] if self._parts.batched else sample, index, 0)
             else:
                 assert self.order is not None

@@ -1,0 +1,141 @@
+"""One anonymous shared memory file for a whole pool, mapped once.
+
+The file is sparse and huge: every region has more address space than it will ever need, and only pages that were written
+take memory. So a slot grows by being written to, and one descriptor and one mapping serve however many batches are kept. It
+has no name: nothing is left of it when the last process that maps it is gone, killed or not.
+
+    control   one block of 16 int64 per worker: what it is doing, readable after its death
+    journal   per worker: what its successor needs to go on (the generators' states)
+    tasks     a ring of task payloads
+    slots     the batches
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import tempfile
+from typing import Any
+
+import numpy as np
+
+CONTROL_WORDS = 16
+JOURNAL_STRIDE = 1 << 20
+TASK_STRIDE = 1 << 30
+SLOT_STRIDE = 4 << 30
+MAX_SLOTS = 256
+
+
+class Segment:
+    """The memory of a pool of ``workers`` with up to ``tasks`` tasks under way.
+
+    Made in the trainer, mapped by workers. ``max_slots`` slots of 4 GiB of address space each.
+
+    >>> segment = Segment(workers=2, tasks=4)
+    >>> segment.slot(3)[:4] = 7
+    >>> segment.slot(3)[:5].tolist()
+    [7, 7, 7, 7, 0]
+    """
+
+    def __init__(self, workers: int, tasks: int, max_slots: int = MAX_SLOTS) -> None:
+        self.workers, self.tasks, self.max_slots = workers, tasks, max_slots
+        self.fd = _anonymous_file()
+        try:
+            os.ftruncate(self.fd, self.size)
+            self._map()
+        except OSError as exc:
+            os.close(self.fd)
+            raise MemoryError(
+                f"cannot reserve {self.size >> 30} GiB of address space for shared batches: {exc}. "
+                "Hint: raise the limits (ulimit -f, ulimit -v), or use num_workers=0"
+            ) from exc
+
+    @property
+    def size(self) -> int:
+        """Bytes of address space; hardly any of it is ever written."""
+        return self._slots_at + self.max_slots * SLOT_STRIDE
+
+    @property
+    def _journal_at(self) -> int:
+        return mmap.PAGESIZE * (1 + self.workers * CONTROL_WORDS * 8 // mmap.PAGESIZE)
+
+    @property
+    def _tasks_at(self) -> int:
+        return self._journal_at + self.workers * JOURNAL_STRIDE
+
+    @property
+    def _slots_at(self) -> int:
+        return self._tasks_at + self.tasks * TASK_STRIDE
+
+    def _map(self) -> None:
+        self._memory = mmap.mmap(self.fd, self.size, flags=mmap.MAP_SHARED)
+        words = np.frombuffer(self._memory, np.int64, self.workers * CONTROL_WORDS)
+        self.control = words.reshape(self.workers, CONTROL_WORDS)
+
+    def __getstate__(self) -> dict[str, Any]:
+        from multiprocessing.reduction import DupFd
+
+        return {"shape": (self.workers, self.tasks, self.max_slots), "fd": DupFd(self.fd)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.workers, self.tasks, self.max_slots = state["shape"]
+        self.fd = state["fd"].detach()
+        self._map()
+
+    def view(self, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
+        """A fresh uint8 array over part of the file: the array itself is what a lease watches."""
+        return np.frombuffer(self._memory, np.uint8, nbytes, offset)
+
+    def slot_at(self, slot: int) -> int:
+        """Where a slot begins."""
+        return self._slots_at + slot * SLOT_STRIDE
+
+    def slot(self, slot: int) -> np.ndarray[Any, Any]:
+        """A slot with all its address space."""
+        return self.view(self.slot_at(slot), SLOT_STRIDE)
+
+    def write_task(self, number: int, payload: bytes) -> None:
+        """Put a task's payload into its place of the ring."""
+        self._put(self._tasks_at + number % self.tasks * TASK_STRIDE, payload)
+
+    def read_task(self, number: int, nbytes: int) -> bytes:
+        """A task's payload."""
+        return self._get(self._tasks_at + number % self.tasks * TASK_STRIDE, nbytes)
+
+    def write_journal(self, worker: int, record: bytes) -> None:
+        """What a successor of this worker needs; a torn record cannot be read back, its length is written last."""
+        at = self._journal_at + worker * JOURNAL_STRIDE
+        self._put(at, (0).to_bytes(8, "little"))
+        self._put(at + 8, record)
+        self._put(at, len(record).to_bytes(8, "little"))
+
+    def read_journal(self, worker: int) -> bytes:
+        """The last record of a worker; empty if there is none."""
+        at = self._journal_at + worker * JOURNAL_STRIDE
+        return self._get(at + 8, int.from_bytes(self._get(at, 8), "little"))
+
+    def _put(self, at: int, data: bytes) -> None:
+        self._memory[at : at + len(data)] = data
+
+    def _get(self, at: int, nbytes: int) -> bytes:
+        return self._memory[at : at + nbytes]
+
+    def trim(self, slot: int, keep: int) -> None:
+        """Give the pages of a slot behind ``keep`` bytes back to the system."""
+        start = self.slot_at(slot) + -(-keep // mmap.PAGESIZE) * mmap.PAGESIZE
+        with contextlib.suppress(OSError, AttributeError):
+            self._memory.madvise(mmap.MADV_REMOVE, start, SLOT_STRIDE - (start - self.slot_at(slot)))
+
+    def close(self) -> None:
+        """Close the descriptor; the mapping stays as long as an array over it."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def _anonymous_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("dsbridge", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as file:
+        return os.dup(file.fileno())
