@@ -88,6 +88,7 @@ class LoaderProgram:
             self._failed = exc
 
     def _make_fetcher(self, epoch: int) -> Fetcher:
+        self._epoch = epoch
         if self._sample_seed is not None:
             # a stream's samples have no index of their own: the worker's id tells them apart
             seed = key_of(self._sample_seed, "worker", self._worker) if self._parts.iterable else self._sample_seed
@@ -96,22 +97,25 @@ class LoaderProgram:
         return kind(self._parts, Collator(), self._on_error, self._keys, self._counts)
 
     def journal(self) -> bytes:
-        """The generators before the next batch, and how far a stream is, for a successor."""
+        """Where the generators stand, or how far a stream is, for a successor."""
         if not self._journalled:
             return b""
         if self._parts.iterable:
-            return pickle.dumps(("stream", self._batches))
-        return pickle.dumps(("generators", RngState.capture()))
+            return pickle.dumps(("stream", (self._epoch, self._batches)))
+        return pickle.dumps(("generators", RngState.capture().to_bytes()))
 
     def _catch_up(self, journal: bytes) -> None:
         kind, value = pickle.loads(journal)
         if kind == "generators":
-            value.restore()
+            RngState.from_bytes(value).restore()
         else:
             # A stream's successor has the same seeds: doing the same again leads to the same place.
-            for position in range(value):
+            epoch, batches = value
+            if epoch:
+                self._fetcher = self._make_fetcher(epoch)
+            for position in range(batches):
                 self._fetcher.fetch([None] * self._parts.stream_batch if self._parts.batched else None, position)
-            self._batches = value
+            self._batches = batches
 
     def produce(self, payload: bytes, writer: SlotWriter) -> tuple[int, bytes]:
         """Fetch, collate into the slot, encode; an exception becomes an error result."""

@@ -55,6 +55,11 @@ class Pipe:
     def __setstate__(self, state: Any) -> None:
         Pipe.__init__(self, (state[0].detach(), state[1].detach()))
 
+    @property
+    def is_open(self) -> bool:
+        """Whether ``close`` was not called yet."""
+        return self._closer.alive
+
     def read(self, size: int) -> bytes:
         """One record; blocks; empty at the end of file."""
         return os.read(self.reader, size)
@@ -62,6 +67,19 @@ class Pipe:
     def write(self, record: bytes) -> None:
         """Write one record, whole or not at all."""
         os.write(self.writer, record)
+
+    def drain(self, size: int) -> None:
+        """Take out all records, without waiting, though others may be reading too.
+
+        Through a second opening of the pipe: whether reads wait is a property of the opening, which workers share.
+        """
+        descriptor = os.open(f"/proc/self/fd/{self.reader}", os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            with contextlib.suppress(BlockingIOError):
+                while os.read(descriptor, size):
+                    pass
+        finally:
+            os.close(descriptor)
 
     def close_writer(self) -> None:
         """Close the writing end only: readers see the end of file when nobody else has it."""
@@ -84,7 +102,7 @@ class Tokens(Pipe):
 
     def give(self, slot: int) -> None:
         """A slot is free."""
-        if os.getpid() == self._owner and self._closer.alive:  # a forked child inherits finalizers
+        if os.getpid() == self._owner and self.is_open:  # a forked child inherits finalizers
             with contextlib.suppress(OSError):
                 os.write(self.writer, TOKEN.pack(slot))
 

@@ -93,7 +93,8 @@ class WorkerPool:
         self._slots = 0
         self._next = 0
         self._early_deaths = 0
-        self._begun: bytes | None = None
+        self._behind = [-1] * workers  # the last task each worker has done
+        self._epoch: tuple[int, bytes] | None = None  # the first number of the epoch, and what began it
         self._poller = select.poll()
         self._poller.register(self._results.reader, select.POLLIN)
         self._members: list[Member] = []
@@ -110,7 +111,7 @@ class WorkerPool:
         tasks, alive = self._shared or Pipe(), Pipe()
         fork = self.settings.context.get_start_method() == "fork"
         others = self._trainers_ends() if fork else ()
-        link = Link(worker, self._segment, tasks, self._tokens, self._results, alive, os.getpid(), others)
+        link = Link(worker, self._segment, tasks, self._tokens, self._results, alive, os.getpid(), others, self._behind[worker])
         process = self.settings.context.Process(target=worker_main, args=(self._program, link), daemon=True)
         process.start()
         self._poller.register(process.sentinel, select.POLLIN)
@@ -119,7 +120,8 @@ class WorkerPool:
     @staticmethod
     def _trainers_ends() -> tuple[int, ...]:
         """Ends of all pools' pipes that keep other workers from seeing that the trainer is gone."""
-        return tuple(member.alive.writer for pool in _POOLS for member in pool._members)
+        members = [member for pool in _POOLS if not pool.closed for member in pool._members]
+        return tuple(member.alive.writer for member in members if member.alive.is_open)
 
     def _bury(self, worker: int) -> None:
         """A worker is dead: see what it was doing, start another, hand over its tasks."""
@@ -132,7 +134,7 @@ class WorkerPool:
         task = self._under_way.get(number)
         if slot == TAKING:
             self._add_slot()  # a token may be lost with it; one slot too many does no harm
-        elif slot >= 0 and (task is not None):
+        elif slot >= 0 and number != self._behind[worker]:  # else its result has the slot
             self._tokens.give(slot)
         control[SEQ] = control[SLOT] = NONE
         self._judge(worker, member.process.pid, code, task)
@@ -143,6 +145,9 @@ class WorkerPool:
         member.alive.close()
         replacement = self._start(worker)
         self._members[worker] = replacement
+        if self._epoch is not None and self._behind[worker] < self._epoch[0]:
+            self._send(replacement.tasks, self._next, BEGIN, self._epoch[1])
+            self._next += 1
         for lost in sorted(self._lost(worker), key=lambda t: t.number):
             self._send(replacement.tasks, lost.number, WORK, lost.payload)
 
@@ -163,11 +168,7 @@ class WorkerPool:
         """Tasks nobody is going to do any more."""
         if self._shared is None:
             return [t for t in self._under_way.values() if t.worker == worker and t.number not in self._done]
-        os.set_blocking(self._shared.reader, False)
-        with contextlib.suppress(BlockingIOError):
-            while self._shared.read(TASK.size):
-                pass
-        os.set_blocking(self._shared.reader, True)
+        self._shared.drain(TASK.size)
         claimed = set(self._segment.control[:, SEQ].tolist())
         # One that was just read but not yet noted is sent twice; the second result is dropped.
         return [t for t in self._under_way.values() if t.number not in claimed and t.number not in self._done]
@@ -184,6 +185,7 @@ class WorkerPool:
 
     def begin(self, payload: bytes) -> None:
         """Tell every worker that an epoch begins; all earlier tasks must have been waited for."""
+        self._epoch = self._next, payload
         for member in self._members:
             self._send(member.tasks, self._next, BEGIN, payload)
             self._next += 1
@@ -219,6 +221,7 @@ class WorkerPool:
         while select.select([reader], [], [], 0)[0]:
             result = Result(*RESULT.unpack(self._results.read(RESULT.size)))
             task = self._under_way.get(result.number)
+            self._behind[result.worker] = result.number
             if task is None or result.number in self._done:
                 self.release(result)  # a task that was done twice
             else:

@@ -103,17 +103,23 @@ class Segment:
         """A task's payload."""
         return self._get(self._tasks_at + number % self.tasks * TASK_STRIDE, nbytes)
 
-    def write_journal(self, worker: int, record: bytes) -> None:
-        """What a successor of this worker needs; a torn record cannot be read back, its length is written last."""
+    def write_journal(self, worker: int, number: int, record: bytes) -> None:
+        """What a successor needs to go on behind task ``number``. The record before it stays: we may die before we say
+        that the task is done. The number is written last, so that a torn record is none."""
         at = self._journal_at + worker * JOURNAL_STRIDE
-        self._put(at, (0).to_bytes(8, "little"))
-        self._put(at + 8, record)
-        self._put(at, len(record).to_bytes(8, "little"))
+        previous = [int.from_bytes(self._get(at + half, 8), "little") for half in (0, JOURNAL_STRIDE // 2)]
+        at += JOURNAL_STRIDE // 2 if previous[0] > previous[1] else 0  # over the older one
+        self._put(at, bytes(8))
+        self._put(at + 8, len(record).to_bytes(8, "little") + record)
+        self._put(at, (number + 1).to_bytes(8, "little"))
 
-    def read_journal(self, worker: int) -> bytes:
-        """The last record of a worker; empty if there is none."""
-        at = self._journal_at + worker * JOURNAL_STRIDE
-        return self._get(at + 8, int.from_bytes(self._get(at, 8), "little"))
+    def read_journal(self, worker: int, number: int) -> bytes:
+        """The record written behind task ``number``; empty if there is none."""
+        for half in (0, JOURNAL_STRIDE // 2):
+            at = self._journal_at + worker * JOURNAL_STRIDE + half
+            if int.from_bytes(self._get(at, 8), "little") == number + 1:
+                return self._get(at + 16, int.from_bytes(self._get(at + 8, 8), "little"))
+        return b""
 
     def _put(self, at: int, data: bytes) -> None:
         self._memory[at : at + len(data)] = data

@@ -33,7 +33,7 @@ class Program(Protocol):
         """Do a task: write arrays through ``writer``, return (kind of result, recipe)."""
 
     def journal(self) -> bytes:
-        """What a successor needs to do the next task as this worker would; empty for nothing."""
+        """What a successor needs to do the next task as this worker would, asked after each; empty for nothing."""
 
 
 class SlotWriter:
@@ -86,6 +86,7 @@ class Link:
     alive: Pipe
     parent: int
     others: tuple[int, ...] = ()
+    behind: int = -1  # the last task a predecessor has done
 
 
 def worker_main(program: Program, link: Link) -> None:
@@ -97,7 +98,7 @@ def worker_main(program: Program, link: Link) -> None:
     link.alive.close_writer()
     threading.Thread(target=_watch_parent, args=(link.alive.reader, link.parent), daemon=True).start()
     control = link.segment.control[link.worker]
-    program.setup(link.worker, link.segment.read_journal(link.worker))
+    program.setup(link.worker, link.segment.read_journal(link.worker, link.behind) if link.behind >= 0 else b"")
     while True:
         record = link.tasks.read(TASK.size)
         if not record:
@@ -110,11 +111,9 @@ def worker_main(program: Program, link: Link) -> None:
             program.begin(payload)
             continue
         control[SEQ] = number
-        journal = program.journal()
-        if journal:
-            link.segment.write_journal(link.worker, journal)
         _do(program, link, control, number, payload)
-        control[SEQ] = control[SLOT] = NONE
+        control[SLOT] = NONE  # before SEQ: a slot without a task would be taken for a lost one
+        control[SEQ] = NONE
         control[TASKS_DONE] += 1
 
 
@@ -129,6 +128,9 @@ def _do(program: Program, link: Link, control: np.ndarray[Any, Any], number: int
         area = writer.reserve(len(recipe))
         area[:] = np.frombuffer(recipe, np.uint8)
         at = writer.used - len(recipe)
+    journal = program.journal()
+    if journal:
+        link.segment.write_journal(link.worker, number, journal)
     elapsed = time.perf_counter_ns() - start
     link.results.write(RESULT.pack(number, kind, link.worker, writer.slot, writer.used, at, elapsed))
 
