@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -177,6 +178,15 @@ def draw_base_seed(generator: Any) -> int:
     """The seed torch's loader draws at the start of each iteration, from ``generator`` or the global one."""
     torch = require_torch("DataLoader")
     return int(torch.empty((), dtype=torch.int64).random_(generator=generator).item())
+
+
+def seeds_from(generator: Any) -> Iterator[int]:
+    """Base seeds as consecutive iterations would draw them, from a copy of ``generator`` (None: the global one)."""
+    torch = require_torch("DataLoader")
+    copy = torch.Generator()
+    copy.set_state(torch.get_rng_state() if generator is None else generator.get_state())
+    while True:
+        yield draw_base_seed(copy)
 
 
 def seeded_generator(seed: int) -> Any:

@@ -18,6 +18,7 @@ from dsbridge.loader.state import Generators, Progress, Saved
 from dsbridge.loader.stats import LoaderStats
 from dsbridge.prefetch.buffers import BufferPool
 from dsbridge.prefetch.pool import WorkerPool
+from dsbridge.prefetch.segment import Segment
 from dsbridge.report import Report
 from dsbridge.sources.locate import located
 from dsbridge.sources.samplers import epoch_holder, generators_of, is_builtin, may_repeat, replay
@@ -139,6 +140,7 @@ class DataLoader:
         self._output = Output(output, self._pool)
         self._epoch, self._pinned = 0, False
         self._pool_of_workers: WorkerPool | None = None
+        self._spare_segments: list[Segment] = []
         self._progress: Progress | None = None
         self._saved: Saved | None = None
         self._length_said: int | None = None

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from dsbridge.frameworks import torch_data
 from dsbridge.frameworks.rng import untouched
 from dsbridge.loader.keys import SampleKeys
-from dsbridge.loader.program import COUNTED, LoaderProgram, Work
+from dsbridge.loader.output import Output
+from dsbridge.loader.program import COUNTED, LoaderProgram, Portable, Work
 from dsbridge.loader.state import Progress
 from dsbridge.loader.wire import decode, decode_error
 from dsbridge.prefetch.channels import END, ERROR, Result
@@ -39,13 +40,27 @@ class ParallelIterator(Iterator[Any]):
     the next one. Batches are delivered in order unless ``in_order=False``.
     """
 
-    def __init__(self, loader: DataLoader, progress: Progress, keys: SampleKeys | None) -> None:
+    def __init__(
+        self,
+        loader: DataLoader,
+        progress: Progress,
+        keys: SampleKeys | None,
+        *,
+        base_seed: int | None = None,
+        output: Output | None = None,
+    ) -> None:
+        """``base_seed`` and ``output`` are given by whoever draws seeds and converts leaves elsewhere: the feed of
+        a MindSpore pipeline, which also has workers of its own."""
         self._loader, self._progress, self._keys = loader, progress, keys
+        self._output = output or loader._output
+        self._keeps_pool = output is None and loader.persistent_workers
+        self.last_indices: Any = None
         self._parts = parts = loader._parts()
         self._counts = loader._counts
         self._left_at: float | None = None
         self._indices = iter(progress.sampler)
-        base_seed = torch_data.draw_base_seed(parts.generator) if keys is None else 0
+        if base_seed is None:
+            base_seed = torch_data.draw_base_seed(parts.generator) if keys is None else 0
         self._workers = loader.num_workers
         self._active = [True] * self._workers
         self._turn = 0
@@ -57,7 +72,7 @@ class ParallelIterator(Iterator[Any]):
 
     def _make_pool(self, base_seed: int) -> WorkerPool:
         loader, parts = self._loader, self._parts
-        pool = loader._pool_of_workers
+        pool = loader._pool_of_workers if self._keeps_pool else None
         if pool is not None:
             self._drain(pool)
             if parts.iterable:
@@ -72,20 +87,24 @@ class ParallelIterator(Iterator[Any]):
             sample_seed=None if self._keys is None else self._keys.seed,
             journalled=loader.on_worker_death == "restart" and (self._keys is None or parts.iterable),
         )
+        context = torch_data.process_context(loader.multiprocessing_context)
+        forked = context.get_start_method() == "fork"
         pool = WorkerPool(
-            program,
+            program if forked else Portable(program),
             Settings(
                 workers=self._workers,
-                context=torch_data.process_context(loader.multiprocessing_context),
+                context=context,
                 in_flight=loader.prefetch_factor * self._workers,
                 shared_tasks=not self._static,
                 on_worker_death=loader.on_worker_death,
                 max_restarts=loader.max_restarts,
                 max_bytes=loader.max_memory,
+                batch_timeout_s=loader.batch_timeout,
                 describe=lambda index: list(index) if isinstance(index, (list, tuple)) else [index],
             ),
+            loader._spare_segments,
         )
-        if loader.persistent_workers:
+        if self._keeps_pool:
             loader._pool_of_workers = pool
         return pool
 
@@ -95,7 +114,7 @@ class ParallelIterator(Iterator[Any]):
         for number in pool.outstanding:
             result = pool.wait([number])
             if result is not None:
-                pool.release(result)
+                pool.slots.release(result)
 
     def start(self, batches: int, samples: int) -> None:
         """Send the first batches. To begin behind ``batches``, indices are drawn and dropped; where workers' generators or
@@ -108,7 +127,7 @@ class ParallelIterator(Iterator[Any]):
             self._send()
         while batches and self._sent:
             sent, result = self._receive()
-            self._pool.release(result)
+            self._pool.slots.release(result)
             if result.kind == END and sent.worker is not None:
                 self._active[sent.worker] = False
             else:
@@ -173,8 +192,8 @@ class ParallelIterator(Iterator[Any]):
             self._progress.position += 1
             self._send()
             if result.kind == ERROR:
-                recipe = self._pool.recipe(result)
-                self._pool.release(result)
+                recipe = self._pool.slots.recipe(result)
+                self._pool.slots.release(result)
                 raise decode_error(recipe)
             skipped, batch = self._deliver(result)
             if not skipped:
@@ -197,16 +216,21 @@ class ParallelIterator(Iterator[Any]):
             raise RuntimeError(f"DataLoader timed out after {timeout} seconds")
         sent = next(sent for sent in self._sent if sent.number == result.number)
         self._sent.remove(sent)
+        self.last_indices = sent.index
         return sent, result
 
+    def close(self) -> None:
+        """Stop workers that serve this iteration alone."""
+        self._finish()
+
     def _deliver(self, result: Result) -> tuple[bool, Any]:
-        recipe = self._pool.recipe(result)
-        spilled = self._pool.stats.spilled
-        batch, extra = decode(recipe, self._pool.lease(result), self._loader._output.received)
+        recipe = self._pool.slots.recipe(result)
+        spilled = self._pool.slots.spilled
+        batch, extra = decode(recipe, self._pool.slots.lease(result), self._output.received)
         changed, consumed, skipped = extra
         for name, count in zip(COUNTED, changed, strict=True):
             setattr(self._counts, name, getattr(self._counts, name) + count)
-        self._counts.spilled_batches += self._pool.stats.spilled - spilled
+        self._counts.spilled_batches += self._pool.slots.spilled - spilled
         self._counts.restarts = self._pool.stats.restarts
         self._progress.samples += consumed
         return skipped, batch

@@ -45,6 +45,21 @@ class _GivenKeys(SampleKeys):
         return 0 if self.given is None else next(self.given)
 
 
+class Portable:
+    """A program as bytes, made once: unpickles as the program itself. For workers that are not forked.
+
+    By cloudpickle, which sends lambdas and what is defined in ``__main__`` by value.
+    """
+
+    def __init__(self, program: LoaderProgram) -> None:
+        import cloudpickle
+
+        self._data = cloudpickle.dumps(program)
+
+    def __reduce__(self) -> Any:
+        return pickle.loads, (self._data,)
+
+
 class LoaderProgram:
     """Runs in each worker; pickled or forked with everything it needs."""
 

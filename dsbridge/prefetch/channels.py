@@ -102,9 +102,14 @@ class Tokens(Pipe):
 
     def give(self, slot: int) -> None:
         """A slot is free."""
-        if os.getpid() == self._owner and self.is_open:  # a forked child inherits finalizers
+        if self.is_mine:
             with contextlib.suppress(OSError):
                 os.write(self.writer, TOKEN.pack(slot))
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this process made the pipe and has not closed it; a forked child inherits what others made."""
+        return os.getpid() == self._owner and self.is_open
 
     def take(self) -> int:
         """Wait for a free slot; -1 means that there will be none."""

@@ -9,17 +9,15 @@ import select
 import signal
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from dsbridge.errors import WorkerDiedError
-from dsbridge.prefetch.channels import BEGIN, RESULT, STOP, TASK, WORK, Pipe, Result, Tokens
+from dsbridge.errors import WorkerDiedError, WorkerTimeoutError
+from dsbridge.prefetch.channels import BEGIN, RESULT, STOP, TASK, WORK, Pipe, Result
 from dsbridge.prefetch.segment import Segment
-from dsbridge.prefetch.worker import NONE, SEQ, SLOT, TAKING, Link, Program, worker_main
+from dsbridge.prefetch.slots import Slots
+from dsbridge.prefetch.worker import NONE, SEQ, SLOT, STARTED, TAKING, Link, worker_main
 
 logger = logging.getLogger("dsbridge")
 
@@ -36,6 +34,7 @@ class Task:
     worker: int | None
     describe: Any
     deaths: int = 0
+    timeouts: int = 0
 
 
 @dataclass(slots=True)
@@ -45,6 +44,7 @@ class Member:
     process: Any
     tasks: Pipe
     alive: Pipe
+    stack: Pipe
 
 
 @dataclass(slots=True)
@@ -52,8 +52,6 @@ class PoolStats:
     """What a pool went through."""
 
     restarts: int = 0
-    spilled: int = 0
-    grown: int = 0
 
 
 @dataclass(slots=True)
@@ -67,30 +65,31 @@ class Settings:
     on_worker_death: str = "restart"
     max_restarts: int = 3
     max_bytes: int | None = None
+    batch_timeout_s: float | None = None
     describe: Callable[[Any], Any] = field(default=lambda payload: payload)
 
 
 class WorkerPool:
-    """Workers that run a ``Program``. Used from one thread at a time; ``close`` from any.
+    """Workers that run a ``Program`` (or what unpickles as one). Used from one thread at a time; ``close`` from any.
 
     ``submit`` hands out tasks, ``wait`` returns the result of one of them. A worker that dies is
-    replaced, its tasks are done again, and nobody notices but ``stats``.
+    replaced, its tasks are done again, and nobody notices but ``stats``. ``spare`` holds segments of the same shape
+    that closed pools have left, whose pages need not be faulted in again; this one's is added to it at the end.
     """
 
-    def __init__(self, program: Program, settings: Settings) -> None:
+    def __init__(self, program: Any, settings: Settings, spare: list[Segment] | None = None) -> None:
         self.settings, self._program = settings, program
         workers = settings.workers
         self.stats = PoolStats()
-        self._segment = Segment(workers, settings.in_flight + 2 * workers + 2)
-        self._segment.control[:] = NONE
-        self._tokens, self._results = Tokens(), Pipe()
+        spare = [] if spare is None else spare
+        self.segment = spare.pop() if spare else Segment(workers, settings.in_flight + 2 * workers + 2)
+        self.segment.reset()
+        # one slot each to write, one to read, one between: few enough to stay in the cache
+        self.slots = Slots(self.segment, workers + 2, settings.max_bytes)
+        self._results = Pipe()
         self._shared = Pipe() if settings.shared_tasks else None
         self._under_way: dict[int, Task] = {}
         self._done: dict[int, Result] = {}
-        self._leased = 0
-        self._returned: deque[int] = deque()
-        self._high_water: dict[int, int] = {}
-        self._slots = 0
         self._next = 0
         self._early_deaths = 0
         self._behind = [-1] * workers  # the last task each worker has done
@@ -99,23 +98,22 @@ class WorkerPool:
         self._poller.register(self._results.reader, select.POLLIN)
         self._members: list[Member] = []
         _POOLS.add(self)
-        self._finalizer = weakref.finalize(self, _shut_down, self._members, self._segment, self._tokens, os.getpid())
-        for _ in range(workers + 2):  # one each to write, one to read, one between: few and hot
-            self._add_slot()
+        self._finalizer = weakref.finalize(self, _shut_down, self._members, self.slots, self.segment, spare, os.getpid())
         for worker in range(workers):
             self._members.append(self._start(worker))
 
     # ---- processes
 
     def _start(self, worker: int) -> Member:
-        tasks, alive = self._shared or Pipe(), Pipe()
+        tasks, alive, stack = self._shared or Pipe(), Pipe(), Pipe()
         fork = self.settings.context.get_start_method() == "fork"
         others = self._trainers_ends() if fork else ()
-        link = Link(worker, self._segment, tasks, self._tokens, self._results, alive, os.getpid(), others, self._behind[worker])
+        pipes = (tasks, self.slots.tokens, self._results, alive, stack)
+        link = Link(worker, self.segment, *pipes, others, self._behind[worker])
         process = self.settings.context.Process(target=worker_main, args=(self._program, link), daemon=True)
         process.start()
         self._poller.register(process.sentinel, select.POLLIN)
-        return Member(process, tasks, alive)
+        return Member(process, tasks, alive, stack)
 
     @staticmethod
     def _trainers_ends() -> tuple[int, ...]:
@@ -129,13 +127,13 @@ class WorkerPool:
         self._poller.unregister(member.process.sentinel)
         member.process.join()
         self._collect()  # what it managed to say
-        control = self._segment.control[worker]
+        control = self.segment.control[worker]
         code, number, slot = member.process.exitcode, int(control[SEQ]), int(control[SLOT])
         task = self._under_way.get(number)
         if slot == TAKING:
-            self._add_slot()  # a token may be lost with it; one slot too many does no harm
+            self.slots.add()  # a token may be lost with it; one slot too many does no harm
         elif slot >= 0 and number != self._behind[worker]:  # else its result has the slot
-            self._tokens.give(slot)
+            self.slots.tokens.give(slot)
         control[SEQ] = control[SLOT] = NONE
         self._judge(worker, member.process.pid, code, task)
         logger.warning("worker %d (pid %d) died (%s) and is replaced", worker, member.process.pid, _exit_text(code))
@@ -143,6 +141,7 @@ class WorkerPool:
         if self._shared is None:
             member.tasks.close()
         member.alive.close()
+        member.stack.close()
         replacement = self._start(worker)
         self._members[worker] = replacement
         if self._epoch is not None and self._behind[worker] < self._epoch[0]:
@@ -150,6 +149,29 @@ class WorkerPool:
             self._next += 1
         for lost in sorted(self._lost(worker), key=lambda t: t.number):
             self._send(replacement.tasks, lost.number, WORK, lost.payload)
+
+    def _until_stuck(self, limit_s: float) -> float:
+        """Seconds until the first worker will have spent ``limit_s`` on its task; kills those that have."""
+        left = limit_s
+        for worker, member in enumerate(self._members):
+            number, slot, started = (int(self.segment.control[worker, word]) for word in (SEQ, SLOT, STARTED))
+            task = self._under_way.get(number)
+            if task is None or slot == TAKING or number in self._done:
+                continue
+            worker_left = limit_s - (time.monotonic_ns() - started) / 1e9
+            if worker_left > 0:
+                left = min(left, worker_left)
+                continue
+            stack, pid = _stack_of(member), member.process.pid
+            member.process.kill()
+            task.timeouts += 1
+            if task.timeouts > 1 or self.settings.on_worker_death == "raise":
+                self.close()
+                raise WorkerTimeoutError(pid, self.settings.describe(task.describe), stack)
+            logger.warning(
+                "worker %d was stuck for %.1f s and is killed; its batch is tried again:\n%s", worker, limit_s, stack
+            )
+        return left
 
     def _judge(self, worker: int, pid: int, code: int | None, task: Task | None) -> None:
         """Raise if there is no point in going on."""
@@ -169,7 +191,7 @@ class WorkerPool:
         if self._shared is None:
             return [t for t in self._under_way.values() if t.worker == worker and t.number not in self._done]
         self._shared.drain(TASK.size)
-        claimed = set(self._segment.control[:, SEQ].tolist())
+        claimed = set(self.segment.control[:, SEQ].tolist())
         # One that was just read but not yet noted is sent twice; the second result is dropped.
         return [t for t in self._under_way.values() if t.number not in claimed and t.number not in self._done]
 
@@ -191,7 +213,7 @@ class WorkerPool:
             self._next += 1
 
     def _send(self, pipe: Pipe, number: int, kind: int, payload: bytes) -> None:
-        self._segment.write_task(number, payload)
+        self.segment.write_task(number, payload)
         pipe.write(TASK.pack(number, kind, len(payload)))
 
     def wait(self, numbers: Any, timeout_s: float | None = None) -> Result | None:
@@ -205,9 +227,11 @@ class WorkerPool:
                     return self._done.pop(number)
             if deadline is not None and time.monotonic() >= deadline:
                 return None
-            self._keep_slots_moving()
-            left = -1 if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-            self._poll(left)
+            self.slots.keep_moving(sum(result.slot >= 0 for result in self._done.values()))
+            limits = [] if deadline is None else [deadline - time.monotonic()]
+            if self.settings.batch_timeout_s is not None:
+                limits.append(self._until_stuck(self.settings.batch_timeout_s))
+            self._poll(max(0.0, min(limits)) * 1000 if limits else -1)
 
     def _poll(self, milliseconds: float) -> None:
         ready = {descriptor for descriptor, _ in self._poller.poll(milliseconds)}
@@ -223,77 +247,10 @@ class WorkerPool:
             task = self._under_way.get(result.number)
             self._behind[result.worker] = result.number
             if task is None or result.number in self._done:
-                self.release(result)  # a task that was done twice
+                self.slots.release(result)  # a task that was done twice
             else:
                 self._early_deaths = 0
                 self._done[result.number] = result
-
-    # ---- slots
-
-    def _add_slot(self) -> bool:
-        if self._slots == self._segment.max_slots:
-            return False
-        self._tokens.give(self._slots)
-        self._slots += 1
-        return True
-
-    def _keep_slots_moving(self) -> None:
-        """If every slot holds a batch that nobody may overwrite, workers would wait for ever: add one."""
-        taken = self.leased + sum(result.slot >= 0 for result in self._done.values())
-        if taken >= self._slots:
-            self.stats.grown += 1
-            if not self._add_slot():
-                raise MemoryError(f"all {self._slots} slots hold batches that are waiting to be delivered")
-
-    @property
-    def leased(self) -> int:
-        """Slots that hold batches somebody still has."""
-        while self._returned:
-            self._returned.popleft()
-            self._leased -= 1
-        return self._leased
-
-    def recipe(self, result: Result) -> bytes:
-        """The recipe of a result, copied."""
-        if result.slot < 0:
-            return b""
-        at = self._segment.slot_at(result.slot) + result.recipe_at
-        return self._segment.view(at, result.used - result.recipe_at).tobytes()
-
-    def lease(self, result: Result) -> np.ndarray[Any, Any]:
-        """The bytes of a result. The slot is free again when this array and all views of it are gone.
-
-        Where memory is used up the bytes are copied out instead, and the slot is free at once.
-        """
-        size = result.recipe_at
-        if size == 0 or not self._may_lease(result):
-            private = np.array(self._segment.view(self._segment.slot_at(result.slot), max(size, 1)))[:size]
-            self.release(result)
-            return private
-        self._leased += 1
-        array = self._segment.view(self._segment.slot_at(result.slot), size)
-        weakref.finalize(array, _give_back, self._tokens, self._returned, result.slot).atexit = False
-        return array
-
-    def release(self, result: Result) -> None:
-        """Nobody wants what is in this slot."""
-        if result.slot >= 0:
-            self._tokens.give(result.slot)
-
-    def _may_lease(self, result: Result) -> bool:
-        self._high_water[result.slot] = max(self._high_water.get(result.slot, 0), result.used)
-        if self.leased + 1 < self._slots:
-            return True
-        held = sum(self._high_water.values())
-        full = self._slots == self._segment.max_slots
-        over = self.settings.max_bytes is not None and held + result.used > self.settings.max_bytes
-        if not full and not over:
-            self.stats.grown += 1
-            return self._add_slot()
-        self.stats.spilled += 1
-        if self.stats.spilled == 1:
-            logger.warning("%d batches are still held and use %d MB; further ones are copied out", self.leased, held >> 20)
-        return False
 
     # ---- the end
 
@@ -317,17 +274,12 @@ class WorkerPool:
         self._finalizer()
 
 
-def _give_back(tokens: Tokens, returned: deque[int], slot: int) -> None:
-    returned.append(slot)
-    tokens.give(slot)
-
-
-def _shut_down(members: list[Member], segment: Segment, tokens: Tokens, owner: int) -> None:
+def _shut_down(members: list[Member], slots: Slots, segment: Segment, spare: list[Segment], owner: int) -> None:
     """Ask, then kill: a worker in the middle of a sample has no way to stop early."""
     if os.getpid() != owner:
         return
     for member in members:
-        tokens.give(NONE)
+        slots.tokens.give(NONE)
         with contextlib.suppress(OSError):
             member.tasks.write(TASK.pack(0, STOP, 0))
     deadline = time.monotonic() + 0.1
@@ -339,7 +291,19 @@ def _shut_down(members: list[Member], segment: Segment, tokens: Tokens, owner: i
         member.process.close()
         member.tasks.close()
         member.alive.close()
-    segment.close()
+        member.stack.close()
+    slots.close()
+    spare.append(segment)
+
+
+def _stack_of(member: Member) -> str:
+    """Where a worker's Python code stands, as faulthandler prints it; says so if it cannot answer."""
+    os.kill(member.process.pid, signal.SIGUSR2)
+    ready, _, _ = select.select([member.stack.reader], [], [], 1.0)
+    if not ready:
+        return "(no stack: the process does not react, it may be stopped)"
+    time.sleep(0.05)  # it writes line by line
+    return member.stack.read(1 << 16).decode(errors="replace")
 
 
 def _exit_text(code: int | None) -> str:

@@ -12,10 +12,10 @@ has no name: nothing is left of it when the last process that maps it is gone, k
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 import os
 import tempfile
+import weakref
 from typing import Any
 
 import numpy as np
@@ -68,8 +68,31 @@ class Segment:
     def _slots_at(self) -> int:
         return self._tasks_at + self.tasks * TASK_STRIDE
 
+    def reset(self) -> None:
+        """Forget what an earlier pool's workers left: numbers start anew."""
+        self.control[:] = -1
+        for half in range(2 * self.workers):
+            self._put(self._journal_at + half * (JOURNAL_STRIDE // 2), bytes(8))
+
+    def take_slot(self) -> int | None:
+        """A slot nobody has, one that was written before if there is one: its pages are there. None if all are taken."""
+        if self._free:
+            return self._free.pop()
+        if self._fresh == self.max_slots:
+            return None
+        self._fresh += 1
+        return self._fresh - 1
+
+    def put_slot(self, slot: int) -> None:
+        """Nobody has this slot any more. Called from finalizers, on any thread."""
+        self._free.append(slot)
+
     def _map(self) -> None:
         self._memory = mmap.mmap(self.fd, self.size, flags=mmap.MAP_SHARED)
+        self._free: list[int] = []
+        self._fresh = 0
+        self._closer = weakref.finalize(self, os.close, self.fd)
+        self._closer.atexit = False
         words = np.frombuffer(self._memory, np.int64, self.workers * CONTROL_WORDS)
         self.control = words.reshape(self.workers, CONTROL_WORDS)
 
@@ -127,17 +150,9 @@ class Segment:
     def _get(self, at: int, nbytes: int) -> bytes:
         return self._memory[at : at + nbytes]
 
-    def trim(self, slot: int, keep: int) -> None:
-        """Give the pages of a slot behind ``keep`` bytes back to the system."""
-        start = self.slot_at(slot) + -(-keep // mmap.PAGESIZE) * mmap.PAGESIZE
-        with contextlib.suppress(OSError, AttributeError):
-            self._memory.madvise(mmap.MADV_REMOVE, start, SLOT_STRIDE - (start - self.slot_at(slot)))
-
     def close(self) -> None:
         """Close the descriptor; the mapping stays as long as an array over it."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        self._closer()
 
 
 def _anonymous_file() -> int:

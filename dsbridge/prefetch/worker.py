@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import select
 import signal
@@ -16,7 +17,7 @@ from dsbridge.prefetch.channels import BATCH, BEGIN, END, RESULT, STOP, TASK, Pi
 from dsbridge.prefetch.segment import SLOT_STRIDE, Segment
 
 ALIGN = 64
-SEQ, SLOT, TASKS_DONE = 0, 1, 2  # words of a control block
+SEQ, SLOT, TASKS_DONE, STARTED = 0, 1, 2, 3  # words of a control block
 NONE, TAKING = -1, -2
 
 
@@ -71,6 +72,7 @@ class SlotWriter:
         if slot < 0:
             os._exit(0)
         self._control[SLOT] = slot
+        self._control[STARTED] = time.monotonic_ns()  # waiting for a slot is nobody's fault
         self.slot = slot
 
 
@@ -84,7 +86,7 @@ class Link:
     tokens: Tokens
     results: Pipe
     alive: Pipe
-    parent: int
+    stack: Pipe
     others: tuple[int, ...] = ()
     behind: int = -1  # the last task a predecessor has done
 
@@ -93,10 +95,11 @@ def worker_main(program: Program, link: Link) -> None:
     """The life of a worker: until it is told to stop, or the trainer is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    faulthandler.register(signal.SIGUSR2, file=link.stack.writer, all_threads=False, chain=False)
     for descriptor in link.others:
         os.close(descriptor)
     link.alive.close_writer()
-    threading.Thread(target=_watch_parent, args=(link.alive.reader, link.parent), daemon=True).start()
+    threading.Thread(target=_watch_parent, args=(link.alive.reader, os.getppid()), daemon=True).start()
     control = link.segment.control[link.worker]
     program.setup(link.worker, link.segment.read_journal(link.worker, link.behind) if link.behind >= 0 else b"")
     while True:
@@ -110,6 +113,7 @@ def worker_main(program: Program, link: Link) -> None:
         if kind == BEGIN:
             program.begin(payload)
             continue
+        control[STARTED] = time.monotonic_ns()
         control[SEQ] = number
         _do(program, link, control, number, payload)
         control[SLOT] = NONE  # before SEQ: a slot without a task would be taken for a lost one

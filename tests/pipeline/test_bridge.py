@@ -197,10 +197,49 @@ def test_arguments_that_exclude_each_other() -> None:
     ]:
         with pytest.raises(ValueError, match=text):
             bad()
-    with pytest.raises(NotImplementedError, match=r"worker pool \(dsbridge.prefetch\) is not built yet"):
-        dsb.to_mindspore(PAIRS, num_workers=2)
-    with pytest.raises(NotImplementedError, match="worker pool"):
-        dsb.to_mindspore(DataLoader(PAIRS, num_workers=1))
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_workers_behind_mindspore_give_torchs_batches(shuffle: bool) -> None:
+    """A loader with workers: every epoch is torch's at that number of workers, random numbers in the workers included."""
+    torch.manual_seed(2)
+    direct = DataLoader(Draws(), batch_size=3, shuffle=shuffle, num_workers=2)
+    expected = [[[leaf.tolist() for leaf in batch] for batch in direct] for _ in range(2)]
+    torch.manual_seed(2)
+    dataset = dsb.to_mindspore(DataLoader(Draws(), batch_size=3, shuffle=shuffle, num_workers=2))
+    found = [
+        [[leaf.tolist() for leaf in row] for row in dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)]
+        for _ in range(2)
+    ]
+    assert found == expected
+
+
+def test_rows_and_streams_from_workers() -> None:
+    """num_workers on to_mindspore, and a stream read by two workers."""
+    dataset = dsb.to_mindspore(PAIRS, num_workers=2, index_column="i")
+    assert epoch(dataset) == epoch(dataset, "i") == list(range(10))
+    assert dataset.get_dataset_size() == 10
+    stream = dsb.to_mindspore(DataLoader(Numbers(), batch_size=5, num_workers=2))
+    assert sorted(epoch(stream, "data")) == sorted([*range(10)] * 2)
+
+
+def test_workers_end_with_the_iterator() -> None:
+    """Breaking out of a MindSpore iterator leaves no worker behind; a failing sample keeps its type."""
+    dataset = dsb.to_mindspore(PAIRS * 100, num_workers=2, batch_size=2)
+    for _ in dataset.create_dict_iterator(num_epochs=1):
+        break
+
+    class Broken(torch.utils.data.Dataset):
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, index):
+            if index == 4:
+                raise KeyError("gone")
+            return index
+
+    with pytest.raises(KeyError, match="gone.*dataset index 4"):
+        epoch(dsb.to_mindspore(DataLoader(Broken(), num_workers=2)), "data")
 
 
 def test_bfloat16_arrives_as_float32_and_is_reported() -> None:
