@@ -60,7 +60,9 @@ class ParallelIterator(Iterator[Any]):
         self._left_at: float | None = None
         self._indices = iter(progress.sampler)
         if base_seed is None:
-            base_seed = torch_data.draw_base_seed(parts.generator) if keys is None else 0
+            # as in torch, workers that live on keep the seed they have, and none is drawn
+            draws = keys is None and not (self._keeps_pool and loader._pool_of_workers is not None)
+            base_seed = torch_data.draw_base_seed(parts.generator) if draws else 0
         self._workers = loader.num_workers
         self._active = [True] * self._workers
         self._turn = 0
@@ -75,7 +77,7 @@ class ParallelIterator(Iterator[Any]):
         pool = loader._pool_of_workers if self._keeps_pool else None
         if pool is not None:
             self._drain(pool)
-            if parts.iterable:
+            if self._static:
                 pool.begin(pickle.dumps(self._progress.epoch))
             return pool
         program = LoaderProgram(
@@ -86,6 +88,7 @@ class ParallelIterator(Iterator[Any]):
             init_fn=loader.worker_init_fn,
             sample_seed=None if self._keys is None else self._keys.seed,
             journalled=loader.on_worker_death == "restart" and (self._keys is None or parts.iterable),
+            strided=self._output.kind == "torch",
         )
         context = torch_data.process_context(loader.multiprocessing_context)
         forked = context.get_start_method() == "fork"

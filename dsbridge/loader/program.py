@@ -73,10 +73,14 @@ class LoaderProgram:
         init_fn: Any,
         sample_seed: int | None,
         journalled: bool,
+        strided: bool = False,
     ) -> None:
         self._parts, self._on_error, self._base_seed, self._workers = parts, on_error, base_seed, workers
         self._init_fn, self._sample_seed, self._journalled = init_fn, sample_seed, journalled
+        self._strided = strided  # whether tensors keep their strides: output="torch"
         self._failed: Exception | None = None
+        self._failure_said = False
+        self._epoch = 0
         self._counts = LoaderStats()
 
     def setup(self, worker: int, journal: bytes) -> None:
@@ -96,6 +100,7 @@ class LoaderProgram:
 
     def begin(self, payload: bytes) -> None:
         """A new epoch in a worker that lives on: streams start anew, generators go on."""
+        self._failed, self._failure_said = None, False
         try:
             self._batches = 0
             self._fetcher = self._make_fetcher(pickle.loads(payload))
@@ -134,10 +139,12 @@ class LoaderProgram:
 
     def produce(self, payload: bytes, writer: SlotWriter) -> tuple[int, bytes]:
         """Fetch, collate into the slot, encode; an exception becomes an error result."""
+        if self._failed is not None:  # every batch fails that way, but a stream that never began has an end
+            if self._parts.iterable and self._failure_said:
+                return END, b""
+            self._failure_said = True
+            return ERROR, encode_error(self._failed, self._worker)
         try:
-            if self._failed is not None:
-                failed, self._failed = self._failed, None
-                raise failed
             return self._batch(payload, writer)
         except Exception as exc:
             return ERROR, encode_error(exc, self._worker)
@@ -164,4 +171,4 @@ class LoaderProgram:
             return BATCH, pickle.dumps((None, (*extra, True)))
         batch, fresh = found
         with located(self._fetcher.last_indices, position):
-            return BATCH, encode(batch, fresh, writer, (*extra, False))
+            return BATCH, encode(batch, fresh, writer, (*extra, False), strided=self._strided)

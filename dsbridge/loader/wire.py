@@ -18,31 +18,52 @@ from dsbridge.sources.locate import locate
 
 
 class Ref:
-    """Stands in a recipe for an array in the slot; ``tensor`` says that it was a torch tensor."""
+    """Stands in a recipe for an array in the slot; ``tensor`` says that it was a torch tensor.
 
-    __slots__ = ("dtype", "offset", "shape", "tensor")
+    ``strides`` (in bytes) only where the array is not contiguous.
+    """
 
-    def __init__(self, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...], tensor: bool) -> None:
-        self.offset, self.dtype, self.shape, self.tensor = offset, dtype, shape, tensor
+    __slots__ = ("dtype", "offset", "shape", "strides", "tensor")
+
+    def __init__(
+        self,
+        offset: int,
+        dtype: np.dtype[Any],
+        shape: tuple[int, ...],
+        tensor: bool,
+        strides: tuple[int, ...] | None = None,
+    ) -> None:
+        self.offset, self.dtype, self.shape, self.tensor, self.strides = offset, dtype, shape, tensor, strides
 
     def array(self, data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """The array, as a view of the slot's bytes."""
+        if self.strides is not None:
+            size = _extent(self.shape, self.strides, self.dtype.itemsize)
+            flat = data[self.offset : self.offset + size].view(self.dtype)
+            return np.lib.stride_tricks.as_strided(flat, self.shape, self.strides)
         size = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
         return data[self.offset : self.offset + size].view(self.dtype).reshape(self.shape)
 
 
-def encode(batch: Any, fresh: Set[int], writer: SlotWriter, extra: Any) -> bytes:
+def encode(batch: Any, fresh: Set[int], writer: SlotWriter, extra: Any, *, strided: bool = False) -> bytes:
     """The recipe of a batch whose arrays are in the slot; those that are not yet are written to it, once.
 
+    ``strided``: tensors keep their strides, except the ``fresh`` ones, which torch's worker makes contiguous, and
+    arrays Fortran's order, which pickle keeps.
     Text, numbers and other objects are pickled. Raises TypeError naming the column for what does not pickle.
     """
 
     def leaf(value: Any, path: Path) -> Any:
         if torch_tensors.is_tensor(value):
             plain = value.device.type == "cpu" and not value.requires_grad and not torch_tensors.why_not_numpy(value)
-            return _written(torch_tensors.to_numpy(value), True, writer) if plain else value
+            if not plain:
+                return value
+            keep = strided and id(value) not in fresh and not value.is_contiguous()
+            return (_laid_out if keep else _written)(torch_tensors.to_numpy(value), True, writer)
         if type(value) is np.ndarray and value.dtype.kind not in "OUSmM" and not value.dtype.names:
-            return _written(value, False, writer)
+            native = value.astype(value.dtype.newbyteorder("="), copy=False)  # as a pickled array arrives in torch
+            keep = strided and native.flags.f_contiguous and not native.flags.c_contiguous
+            return (_laid_out if keep else _written)(native, False, writer)
         return value
 
     template = map_leaves(leaf, batch)
@@ -59,6 +80,19 @@ def _written(array: np.ndarray[Any, Any], tensor: bool, writer: SlotWriter) -> R
         offset = writer.used - array.nbytes
         np.copyto(target.view(array.dtype).reshape(array.shape), array)
     return Ref(offset, array.dtype, array.shape, tensor)
+
+
+def _laid_out(array: np.ndarray[Any, Any], tensor: bool, writer: SlotWriter) -> Ref:
+    """Written with its strides, gaps and overlaps included."""
+    target = writer.reserve(_extent(array.shape, array.strides, array.itemsize))
+    offset = writer.used - target.nbytes
+    np.copyto(np.lib.stride_tricks.as_strided(target.view(array.dtype), array.shape, array.strides), array)
+    return Ref(offset, array.dtype, array.shape, tensor, array.strides)
+
+
+def _extent(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> int:
+    """Bytes from the first value to the end of the last; a tensor's strides are never negative."""
+    return itemsize + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
 
 
 def _unpicklable(batch: Any) -> str:
@@ -132,7 +166,8 @@ def decode_error(data: bytes) -> BaseException:
     exc: BaseException = cls.__new__(cls, *args)
     exc.args = args
     exc.__dict__.update(state)
-    located = locate(exc, *place) if "[dataset index" not in str(exc) else exc
+    nowhere = place[0] is None or "[dataset index" in str(exc)  # worker_init_fn has no sample
+    located = exc if nowhere else locate(exc, *place)
     located.dsb_index, located.dsb_position = place  # type: ignore[attr-defined]
     located.__cause__ = WorkerTraceback(text)
     return located
