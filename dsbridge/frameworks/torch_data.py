@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -125,8 +127,15 @@ def as_tensor(value: Any) -> Any:
 
 
 def stack(tensors: Any) -> Any:
-    """``torch.stack`` along a new first dimension."""
-    return loaded("torch").stack(tensors, 0)  # type: ignore[union-attr]
+    """``torch.stack`` along a new first dimension, with default_collate's own errors for sparse and nested tensors.
+
+    Unlike default_collate in a worker it promotes dtypes that differ, as default_collate does in the trainer.
+    """
+    torch = loaded("torch")
+    assert torch is not None
+    if tensors[0].is_nested or tensors[0].layout is not torch.strided:
+        return collate_function(torch.Tensor)(tensors)
+    return torch.stack(tensors, 0)
 
 
 def stack_into(tensors: Any, buffer: np.ndarray[Any, Any]) -> Any:
@@ -171,9 +180,42 @@ def draw_base_seed(generator: Any) -> int:
     return int(torch.empty((), dtype=torch.int64).random_(generator=generator).item())
 
 
+def seeds_from(generator: Any) -> Iterator[int]:
+    """Base seeds as consecutive iterations would draw them, from a copy of ``generator`` (None: the global one)."""
+    torch = require_torch("DataLoader")
+    copy = torch.Generator()
+    copy.set_state(torch.get_rng_state() if generator is None else generator.get_state())
+    while True:
+        yield draw_base_seed(copy)
+
+
 def seeded_generator(seed: int) -> Any:
     """A new CPU generator seeded with ``seed``, of which torch takes 64 bits."""
     return require_torch("DataLoader").Generator().manual_seed(seed & 0xFFFF_FFFF_FFFF_FFFF)
+
+
+def process_context(context: Any) -> Any:
+    """The multiprocessing context of a loader: the one given, else the default; never changes the global one."""
+    import multiprocessing
+
+    return multiprocessing.get_context() if context is None else context
+
+
+def become_worker(worker: int, workers: int, base_seed: int, dataset: Any) -> None:
+    """Make this process torch's worker ``worker``: one thread, torch's seeds, ``get_worker_info()``.
+
+    One thread, because torch's thread pool does not survive a fork: the first parallel operation would hang.
+    """
+    import random
+
+    torch = require_torch("DataLoader")
+    module: Any = importlib.import_module("torch.utils.data._utils.worker")
+    torch.set_num_threads(1)
+    seed = base_seed + worker
+    random.seed(seed)
+    torch.manual_seed(seed)
+    np.random.seed(module._generate_state(base_seed, worker))
+    module._worker_info = module.WorkerInfo(id=worker, num_workers=workers, seed=seed, dataset=dataset)
 
 
 def seed_datapipe(dataset: Any, generator: Any) -> Any:

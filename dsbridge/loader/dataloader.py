@@ -10,12 +10,16 @@ from dsbridge.frameworks import torch_data
 from dsbridge.frameworks.rng import RngState, untouched
 from dsbridge.loader.fetch import OnError, check_on_error
 from dsbridge.loader.keys import SampleKeys
+from dsbridge.loader.options import check_worker_options, refuse_workers
 from dsbridge.loader.output import Output
+from dsbridge.loader.parallel import ParallelIterator
 from dsbridge.loader.parts import Parts
 from dsbridge.loader.serial import SerialIterator
 from dsbridge.loader.state import Generators, Progress, Saved
 from dsbridge.loader.stats import LoaderStats
 from dsbridge.prefetch.buffers import BufferPool
+from dsbridge.prefetch.pool import WorkerPool
+from dsbridge.prefetch.segment import Segment
 from dsbridge.report import Report
 from dsbridge.sources.locate import located
 from dsbridge.sources.samplers import epoch_holder, generators_of, is_builtin, may_repeat, replay
@@ -108,7 +112,7 @@ class DataLoader:
             if generator is not None:
                 raise ValueError("seed is mutually exclusive with generator: seed makes a generator of its own")
             generator = torch_data.seeded_generator(seed)
-        _check_worker_options(on_worker_death, max_restarts, batch_timeout, max_memory)
+        check_worker_options(on_worker_death, max_restarts, batch_timeout, max_memory)
         self._torch = torch_data.reference_loader(
             dataset=dataset,
             batch_size=batch_size,
@@ -128,11 +132,7 @@ class DataLoader:
             pin_memory_device=pin_memory_device,
             in_order=in_order,
         )
-        if num_workers > 0:
-            raise NotImplementedError(
-                f"num_workers={num_workers}: the shared-memory worker pool (dsbridge.prefetch) is not built yet. "
-                "Hint: num_workers=0 loads in this process"
-            )
+        refuse_workers(num_workers)
         self.rng, self.seed, self.progress = rng, seed, progress
         self.on_worker_death, self.max_restarts, self.batch_timeout = on_worker_death, max_restarts, batch_timeout
         self.max_memory = max_memory
@@ -141,6 +141,8 @@ class DataLoader:
         self._pool = BufferPool(max_memory)
         self._output = Output(output, self._pool)
         self._epoch, self._pinned = 0, False
+        self._pool_of_workers: WorkerPool | None = None
+        self._spare_segments: list[Segment] = []
         self._progress: Progress | None = None
         self._saved: Saved | None = None
         self._length_said: int | None = None
@@ -161,8 +163,7 @@ class DataLoader:
         if "sampler" in overrides or "shuffle" in overrides or "dataset" in overrides:
             arguments.pop("sampler", None)
         if "batch_sampler" in overrides:
-            for name in ("batch_size", "sampler", "drop_last"):
-                arguments.pop(name, None)
+            arguments = {k: v for k, v in arguments.items() if k not in ("batch_size", "sampler", "drop_last")}
         elif "batch_size" in overrides:
             arguments.pop("batch_sampler", None)
         if overrides.get("seed") is not None:
@@ -170,7 +171,7 @@ class DataLoader:
         if overrides.get("num_workers") == 0:
             for name in ("prefetch_factor", "persistent_workers", "multiprocessing_context", "timeout"):
                 arguments.pop(name, None)
-        return cls(**{**arguments, **overrides})
+        return cls(**arguments | overrides)
 
     @property
     def output(self) -> str:
@@ -194,7 +195,8 @@ class DataLoader:
 
         return iter(tqdm(iterator, total=self._length_or_none(), unit="batch", leave=False))
 
-    def _start(self) -> SerialIterator:
+    def _start(self, batches: int = 0, samples: int = 0) -> SerialIterator | ParallelIterator:
+        """Begin an iteration, behind so many batches (of a stream: samples)."""
         epoch = self._epoch
         if not self._pinned:
             self._epoch += 1
@@ -209,7 +211,11 @@ class DataLoader:
             sampler_epoch=getattr(holder, "epoch", None),
         )
         self._progress = progress
-        return SerialIterator(self, progress, self._keys(sampler, epoch))
+        kind = ParallelIterator if self.num_workers else SerialIterator
+        iterator = kind(self, progress, self._keys(sampler, epoch))
+        iterator.start(batches, samples)
+        progress.position, progress.samples = batches, samples
+        return iterator
 
     def _epoch_sampler(self, sampler: Any, epoch: int) -> Any:
         """Under rng="sample" the built-in samplers without a generator draw from one seeded by (seed, epoch)."""
@@ -315,7 +321,7 @@ class DataLoader:
         # with rng="sample" nothing depends on who loads a sample
         return setting if self.rng == "sample" else {**setting, "num_workers": self.num_workers}
 
-    def _resume(self, saved: Saved) -> SerialIterator:
+    def _resume(self, saved: Saved) -> SerialIterator | ParallelIterator:
         self._epoch, self._pinned, self.seed = saved.epoch, saved.pinned, saved.seed
         if saved.start is None:
             saved.now.restore(self._generators(), world=self.rng == "torch")
@@ -326,10 +332,7 @@ class DataLoader:
         holder = epoch_holder(self._parts().index_sampler)
         if holder is not None and saved.sampler_epoch is not None:
             holder.set_epoch(saved.sampler_epoch)
-        iterator = self._start()
-        iterator.skip(saved.position, saved.samples)
-        assert self._progress is not None
-        self._progress.position, self._progress.samples = saved.position, saved.samples
+        iterator = self._start(saved.position, saved.samples)
         if self.rng == "torch":
             saved.now.restore(self._generators())
         else:
@@ -337,7 +340,15 @@ class DataLoader:
         return iterator
 
     def _report_resume(self, saved: Saved) -> None:
-        if torch_data.is_iterable_dataset(self.dataset):
+        if self.num_workers and self.rng == "torch":
+            self.report.add(
+                "resume-fast-forward",
+                "warning",
+                "rng='torch'",
+                f"the workers' generators depend on every batch before: {saved.position} batches are made again",
+                "use rng='sample' to resume at once, with any number of workers",
+            )
+        elif torch_data.is_iterable_dataset(self.dataset):
             self.report.add(
                 "resume-fast-forward",
                 "warning",
@@ -355,8 +366,11 @@ class DataLoader:
             )
 
     def close(self) -> None:
-        """Release what the loader holds. Batches that are still held stay valid; the loader can be used again."""
+        """Stop the workers. Batches that are still held stay valid; the loader can be used again."""
         self._progress = None
+        if self._pool_of_workers is not None:
+            self._pool_of_workers.close()
+            self._pool_of_workers = None
 
     def __enter__(self) -> DataLoader:
         return self
@@ -369,14 +383,3 @@ class DataLoader:
         length = "" if size is None else f", {size} batches"
         name = type(self.dataset).__name__
         return f"<dsbridge.DataLoader of {name}, batch_size={self.batch_size}{length}, output={self.output!r}>"
-
-
-def _check_worker_options(on_worker_death: str, max_restarts: int, batch_timeout: Any, max_memory: Any) -> None:
-    if on_worker_death not in ("restart", "raise"):
-        raise ValueError(f"on_worker_death must be 'restart' or 'raise', got {on_worker_death!r}")
-    if not isinstance(max_restarts, int) or max_restarts < 0:
-        raise ValueError(f"max_restarts must be a non-negative int, got {max_restarts!r}")
-    if batch_timeout is not None and not batch_timeout > 0:
-        raise ValueError(f"batch_timeout must be positive seconds or None, got {batch_timeout!r}")
-    if max_memory is not None and not max_memory > 0:
-        raise ValueError(f"max_memory must be positive bytes or None, got {max_memory!r}")

@@ -26,15 +26,22 @@ SKIPPED = object()
 _MAX_FAILURES = 1000  # an iterator that raises for ever must not loop for ever
 
 
+def pooled(pool: BufferPool) -> Collator:
+    """A collator into recycled memory of this process."""
+    return Collator(lambda nbytes: pool.empty((nbytes,), np.dtype(np.uint8)), pool.min_bytes)
+
+
 class Fetcher:
     """Loads the batches of one iteration. ``fetch`` returns (batch, ids of fresh tensors) or ``SKIPPED``.
 
     One instance serves one iteration, on one thread at a time. ``keys`` seeds each sample (rng="sample").
     """
 
-    def __init__(self, parts: Parts, pool: BufferPool, on_error: OnError, keys: SampleKeys | None, counts: LoaderStats) -> None:
+    def __init__(
+        self, parts: Parts, collator: Collator, on_error: OnError, keys: SampleKeys | None, counts: LoaderStats
+    ) -> None:
         self._parts, self._keys, self._on_error, self._counts = parts, keys, on_error, counts
-        self.collator = Collator(lambda nbytes: pool.empty((nbytes,), np.dtype(np.uint8)), pool.min_bytes)
+        self.collator = collator
         self._collate = self._collate_function(parts.collate_fn)
         self._many = None if keys else getattr(parts.dataset, "__getitems__", None)
         self.last_indices: Any = None
@@ -136,8 +143,10 @@ class Fetcher:
 class StreamFetcher(Fetcher):
     """The same for an IterableDataset: ``index`` only says how many samples make a batch."""
 
-    def __init__(self, parts: Parts, pool: BufferPool, on_error: OnError, keys: SampleKeys | None, counts: LoaderStats) -> None:
-        super().__init__(parts, pool, on_error, keys, counts)
+    def __init__(
+        self, parts: Parts, collator: Collator, on_error: OnError, keys: SampleKeys | None, counts: LoaderStats
+    ) -> None:
+        super().__init__(parts, collator, on_error, keys, counts)
         with located(0, 0):
             self._stream: Iterator[Any] = iter(parts.dataset)
         self._position = 0

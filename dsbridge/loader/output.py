@@ -9,6 +9,7 @@ import numpy as np
 
 from dsbridge.errors import SampleError
 from dsbridge.frameworks import mindspore_tensors, torch_tensors
+from dsbridge.loader.wire import Filled
 from dsbridge.prefetch.buffers import BufferPool
 from dsbridge.schema.columns import path_name
 from dsbridge.schema.structure import Path, map_leaves
@@ -57,6 +58,20 @@ class Output:
             raise SampleError(
                 "the batch cannot be rebuilt with other leaves", got=describe(batch), hint="use output='torch'"
             ) from exc
+
+    def received(self, value: Any, path: Path) -> Any:
+        """One leaf of a batch from a worker: arrays over its slot are handed on as they are."""
+        if not isinstance(value, Filled):
+            return self._foreign(value)
+        self.bytes += value.array.nbytes
+        if self.kind == "torch":
+            return torch_tensors.from_numpy(value.array) if value.tensor else value.array
+        array = value.array if value.array.dtype.isnative else value.array.astype(value.array.dtype.newbyteorder("="))
+        try:
+            return self._finish(array)
+        except SampleError as exc:
+            exc.column = ".".join(map(str, path)) or None
+            raise exc.at(exc.index) from exc.__cause__
 
     def _made_here(self, tensor: Any) -> Any:
         if self.kind == "torch":

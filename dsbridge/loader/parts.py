@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dsbridge.frameworks import torch_data
@@ -23,6 +23,12 @@ class Parts:
     drop_last: bool
     iterable: bool
 
+    stream_batch: int = 1
+
+    def without_samplers(self) -> Parts:
+        """What workers need: order and generators stay with the trainer."""
+        return replace(self, index_sampler=None, generator=None)
+
     @classmethod
     def of(cls, loader: Any) -> Parts:
         """Read a torch loader (or anything with the same attributes); nothing is iterated.
@@ -39,4 +45,5 @@ class Parts:
             batched=batched,
             drop_last=bool(loader.drop_last),
             iterable=torch_data.is_iterable_dataset(loader.dataset),
+            stream_batch=loader.batch_size or 1,
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsbridge.frameworks import torch_data
 from dsbridge.frameworks.rng import RngState, untouched
-from dsbridge.loader.fetch import SKIPPED, Fetcher, StreamFetcher
+from dsbridge.loader.fetch import SKIPPED, Fetcher, StreamFetcher, pooled
 from dsbridge.loader.keys import SampleKeys
 from dsbridge.loader.parts import Parts
 from dsbridge.loader.state import Progress
@@ -52,10 +52,10 @@ class SerialIterator(Iterator[Any]):
         if loader.timeout != 0:  # torch's own check, place and words
             raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0")
         kind = StreamFetcher if parts.iterable else Fetcher
-        self._fetcher = kind(parts, loader._pool, loader._on_error, self._keys, self._counts)
+        self._fetcher = kind(parts, pooled(loader._pool), loader._on_error, self._keys, self._counts)
         self._parts = parts
 
-    def skip(self, batches: int, samples: int) -> None:
+    def start(self, batches: int, samples: int) -> None:
         """Go forward without loading: draws the indices of ``batches``, runs through ``samples`` of a stream."""
         for position in range(batches):
             index = self._next_indices(position)

@@ -7,7 +7,7 @@ from typing import Any
 
 from dsbridge.report import Finding, Report
 
-_LOSSES = ("skipped_samples", "skipped_batches", "replaced_samples", "spilled_batches")
+_LOSSES = ("skipped_samples", "skipped_batches", "replaced_samples", "spilled_batches", "restarts")
 
 
 @dataclass(slots=True)
@@ -31,6 +31,7 @@ class LoaderStats:
     skipped_batches: int = 0
     replaced_samples: int = 0
     spilled_batches: int = 0
+    restarts: int = 0
     findings: tuple[Finding, ...] = ()
 
     @property

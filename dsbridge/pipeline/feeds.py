@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice, repeat
 from typing import Any, Generic, Protocol, TypeVar
@@ -10,12 +11,15 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from dsbridge.errors import SchemaError
+from dsbridge.frameworks import torch_data
 from dsbridge.frameworks.rng import untouched
 from dsbridge.loader.dataloader import DataLoader
-from dsbridge.loader.fetch import SKIPPED, Fetcher, StreamFetcher
+from dsbridge.loader.fetch import SKIPPED, Fetcher, StreamFetcher, pooled
 from dsbridge.loader.keys import SampleKeys
 from dsbridge.loader.output import Output
+from dsbridge.loader.parallel import ParallelIterator
 from dsbridge.loader.parts import Parts
+from dsbridge.loader.state import Generators, Progress
 from dsbridge.loader.stats import LoaderStats
 from dsbridge.pipeline.order import EpochOrder
 from dsbridge.report import Report
@@ -133,6 +137,17 @@ class BatchFeed:
         self.report = Report("to_mindspore", loader.report)
         self._maker: RowMaker | None = None
         self._first: Row | None = None
+        self._lock = threading.Lock()
+        self._seeds: Iterator[int] | None = None
+        if loader.num_workers and loader.persistent_workers:
+            self.report.add(
+                "workers-per-epoch",
+                "info",
+                "persistent_workers",
+                "MindSpore's iterators start workers of their own for every epoch; random numbers inside them start anew too",
+            )
+        if parts.iterable and loader.num_workers and index_column:
+            raise ValueError("index_column: the rows of a stream read by several workers have no positions")
         self._probe(column_names, dtypes)
 
     @property
@@ -150,23 +165,53 @@ class BatchFeed:
         keys = None
         if loader.rng == "sample":
             keys = SampleKeys(loader.fixed_seed(), epoch, may_repeat(parts.index_sampler))
-        fetcher = self._fetcher(keys, loader._counts)
+        indices = parts.index_sampler if self.order is None else self.order.indices(epoch)
         delivered = 0
-        for position, index in enumerate(iter(parts.index_sampler) if self.order is None else self.order.indices(epoch)):
-            try:
-                found = _keyed(fetcher, index, position) if keys else fetcher.fetch(index, position)
-            except StopIteration:
-                break
-            if found is SKIPPED:
-                continue
+        for row in self._made_by_workers(epoch, indices, keys) if loader.num_workers else self._made_here(indices, keys):
             delivered += 1
-            batch, fresh = found
-            yield self._row(batch, fresh, fetcher.last_indices)
+            yield row
         if parts.iterable and self.size is not None and delivered != self.size:
             raise SchemaError(
                 f"len() of {type(self._loader.dataset).__name__} promises {self.size} batches, but it delivered {delivered}",
                 hint="correct its __len__ or remove it",
             )
+
+    def _made_here(self, indices: Iterable[Any], keys: SampleKeys | None) -> Iterator[Row]:
+        fetcher = self._fetcher(keys, self._loader._counts)
+        for position, index in enumerate(indices):
+            try:
+                found = _keyed(fetcher, index, position) if keys else fetcher.fetch(index, position)
+            except StopIteration:
+                return
+            if found is SKIPPED:
+                continue
+            batch, fresh = found
+            yield self._row(self._arrays(batch, fresh), fetcher.last_indices)
+
+    def _made_by_workers(self, epoch: int, indices: Iterable[Any], keys: SampleKeys | None) -> Iterator[Row]:
+        """The loader's workers, started for this epoch: an iterator of MindSpore's shares nothing with another."""
+        progress = Progress(epoch, Generators.capture([]), indices, None)
+        base_seed = 0 if self.order is None else self.order.base_seed(epoch)
+        if self.order is None and keys is None:
+            base_seed = self._stream_seed(epoch)
+        batches = ParallelIterator(self._loader, progress, keys, base_seed=base_seed, output=self._output)
+        try:
+            batches.start(0, 0)
+            for batch in batches:
+                yield self._row(text_as_arrays(batch), batches.last_indices)
+        finally:
+            batches.close()
+
+    def _stream_seed(self, epoch: int) -> int:
+        """Base seeds of a stream's epochs: drawn from one generator, epoch after epoch, whoever asks."""
+        with self._lock:
+            if self._seeds is None:
+                first = self._loader.generator
+                self._seeds = torch_data.seeds_from(first)
+                self._base_seeds: list[int] = []
+            while len(self._base_seeds) <= epoch:
+                self._base_seeds.append(next(self._seeds))
+            return self._base_seeds[epoch]
 
     def preview(self) -> Iterator[Row]:
         if self._first is None:
@@ -175,7 +220,7 @@ class BatchFeed:
 
     def _fetcher(self, keys: SampleKeys | None, counts: LoaderStats) -> Fetcher:
         kind = StreamFetcher if self._parts.iterable else Fetcher
-        return kind(self._parts, self._loader._pool, self._loader._on_error, keys, counts)
+        return kind(self._parts, pooled(self._loader._pool), self._loader._on_error, keys, counts)
 
     def _probe(self, column_names: Any, dtypes: Any) -> None:
         """Collate one batch, unobservably: of a stream its first sample, which is delivered again."""
@@ -186,7 +231,7 @@ class BatchFeed:
                 except LookupError:
                     return
                 index: Any = [0]
-                fetcher = Fetcher(self._parts, self._loader._pool, "raise", None, LoaderStats())
+                fetcher = Fetcher(self._parts, pooled(self._loader._pool), "raise", None, LoaderStats())
                 found = fetcher.collate([sample] if self._parts.batched else sample, index, 0)
             else:
                 assert self.order is not None
@@ -201,14 +246,14 @@ class BatchFeed:
         batch, fresh = found
         arrays = self._arrays(batch, fresh)
         self._maker = RowMaker(arrays, 0, column_names, dtypes, self.report, batched=self._parts.batched)
-        self._first = self._row(batch, fresh, index)
+        self._first = self._row(arrays, index)
 
     def _arrays(self, batch: Any, fresh: Any) -> Any:
         return text_as_arrays(self._output.convert(batch, fresh))
 
-    def _row(self, batch: Any, fresh: Any, indices: Any) -> Row:
+    def _row(self, arrays: Any, indices: Any) -> Row:
         assert self._maker is not None
-        row = self._maker(self._arrays(batch, fresh), indices, copy=False)
+        row = self._maker(arrays, indices, copy=False)
         return (*row, np.asarray(indices, np.int64)) if self._index_column else row
 
 

@@ -47,6 +47,7 @@ class EpochOrder:
         self._states: dict[int, States] = {}
         self._lists: dict[int, Iterable[Any]] = {}
         self._next_custom = 0
+        self._seeds: dict[int, int] = {}
         self._world: RngState | None = None
         self._epoch_offset = 0
         self._epoch_seen: int | None = None
@@ -99,6 +100,11 @@ class EpochOrder:
                 self._replay(earlier)
             return self._replay(epoch)
 
+    def base_seed(self, epoch: int) -> int:
+        """The seed torch's workers would get in this epoch, whose indices were asked for before; 0 if none is drawn."""
+        with self._lock:
+            return self._seeds.get(epoch, 0)
+
     def peek(self) -> Any:
         """The first thing the next epoch yields, without a trace; None where only running the sampler would tell."""
         if not self.builtin:
@@ -119,7 +125,7 @@ class EpochOrder:
         world, *own = (_generator(state) for state in (states[0], *states[1]))
         swap = {id(original): copy for original, copy in zip(self.own, own, strict=True)}
         if self._base_seed:
-            torch_data.draw_base_seed(world if self.generator is None else swap[id(self.generator)])
+            self._seeds[epoch] = torch_data.draw_base_seed(world if self.generator is None else swap[id(self.generator)])
         return replay(self.sampler, swap, world, self._set_epoch(epoch)), [world, *own]
 
     def _replay(self, epoch: int) -> list[Any]:
@@ -148,7 +154,7 @@ class EpochOrder:
             self._holder.set_epoch(self._set_epoch(epoch))
             self._epoch_seen = getattr(self._holder, "epoch", None)
         if self._base_seed:
-            torch_data.draw_base_seed(self.generator)
+            self._seeds[epoch] = torch_data.draw_base_seed(self.generator)
         self._lists[epoch] = list(self.sampler)
         self._world = RngState.capture()
         if keep_world:

@@ -68,16 +68,19 @@ def to_mindspore(
         loader = loader if isinstance(loader, DataLoader) else DataLoader.from_torch(loader)
         feed = BatchFeed(loader, column_names, dtypes, index_column)
     else:
-        _check_order(shuffle, sampler, num_shards, shard_id, seed, num_workers)
+        _check_order(shuffle, sampler, num_shards, shard_id, seed)
         source = wrap(dataset_or_loader, column_names, dtypes)
         if isinstance(source, IterableSource):
+            if num_workers:
+                raise ValueError("num_workers with an iterable dataset: pass a DataLoader(dataset, num_workers=...) of it")
             feed = _stream_feed(source, shuffle, sampler, batch_size, num_shards, shard_id, index_column)
         else:
             index_sampler = _index_sampler(source, shuffle, sampler, num_shards, shard_id, seed)
-            if batch_size is not None:
-                loader = DataLoader(source.dataset, batch_size=batch_size, sampler=index_sampler)
+            if batch_size is not None or num_workers:
+                loader = DataLoader(source.dataset, batch_size=batch_size, sampler=index_sampler, num_workers=num_workers)
                 feed = BatchFeed(loader, column_names, dtypes, index_column)
-                feed.order = EpochOrder(loader.batch_sampler, seed=seed if num_shards is None else None)
+                order_of = loader.sampler if batch_size is None else loader.batch_sampler
+                feed.order = EpochOrder(order_of, seed=seed if num_shards is None else None)
             else:
                 sequence = EpochOrder(index_sampler, seed=seed if num_shards is None else None)
                 feed = RowFeed(source, sequence, _length(index_sampler), index_column)
@@ -87,12 +90,7 @@ def to_mindspore(
     return BridgeDataset(feed, EpochClock(num_epochs))
 
 
-def _check_order(shuffle: Any, sampler: Any, num_shards: Any, shard_id: Any, seed: Any, num_workers: int) -> None:
-    if num_workers:
-        raise NotImplementedError(
-            f"num_workers={num_workers}: the shared-memory worker pool (dsbridge.prefetch) is not built yet. "
-            "Hint: num_workers=0 loads in this process"
-        )
+def _check_order(shuffle: Any, sampler: Any, num_shards: Any, shard_id: Any, seed: Any) -> None:
     if (num_shards is None) != (shard_id is None):
         raise ValueError("num_shards and shard_id go together")
     if num_shards is not None and not 0 <= shard_id < num_shards:

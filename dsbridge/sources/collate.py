@@ -42,6 +42,10 @@ class Collator:
         self._root: Any = None
         self._handlers: dict[type, Callable[[Any, Path], Any]] = {}
 
+    def into(self, allocate: Allocate) -> None:
+        """Stack into memory from ``allocate`` from now on, whatever the size."""
+        self._allocate, self._min_bytes = allocate, 0
+
     def __call__(self, samples: Sequence[Any]) -> Any:
         """The batch. Raises ``SampleError`` naming column and positions in the batch, TypeError as torch does."""
         self.fresh = set()
@@ -80,7 +84,7 @@ class Collator:
         if self._allocate is not None and nbytes >= self._min_bytes and torch_data.can_stack_into(values):
             return self._made(torch_data.stack_into(values, self._allocate(nbytes)))
         try:
-            return self._made(torch_data.collate_function(type(first))(values))
+            return self._made(torch_data.stack(values))
         except RuntimeError as exc:
             self._explain_ragged(values, path, exc)
             raise

@@ -48,6 +48,7 @@ def _extend(exc: BaseException, place: str) -> None:
             (cls,),
             {
                 "__slots__": (),
+                "_dsb_original": cls,
                 "__str__": lambda self: f"{cls.__str__(self)} {place}",
                 "__reduce__": lambda self: cls.__reduce__(self),
                 "__module__": cls.__module__,
