@@ -227,7 +227,7 @@ class WorkerPool:
                     return self._done.pop(number)
             if deadline is not None and time.monotonic() >= deadline:
                 return None
-            self.slots.keep_moving(sum(result.slot >= 0 for result in self._done.values()))
+            self.slots.keep_moving(self._done.values())
             limits = [] if deadline is None else [deadline - time.monotonic()]
             if self.settings.batch_timeout_s is not None:
                 limits.append(self._until_stuck(self.settings.batch_timeout_s))

@@ -6,6 +6,7 @@ import logging
 import threading
 import weakref
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ class Slots:
         self._leased: set[int] = set()
         self._returned: deque[int] = deque()
         self._high_water: dict[int, int] = {}
+        self._aside: dict[Result, np.ndarray[Any, Any]] = {}  # results that were copied out while they waited
         self._closed = False
         self._lock = threading.RLock()  # reentrant: a finalizer may run in the middle of anything
         for _ in range(count):
@@ -53,17 +55,22 @@ class Slots:
             self._leased.discard(self._returned.popleft())
         return len(self._leased)
 
-    def keep_moving(self, waiting: int) -> None:
-        """If every slot is leased or holds one of ``waiting`` results, workers would wait for ever: add one."""
-        if self.leased + waiting >= len(self._mine):
-            self.grown += 1
-            if not self.add():
-                raise MemoryError(f"all {len(self._mine)} slots hold batches that are waiting to be delivered")
+    def keep_moving(self, done: Iterable[Result]) -> None:
+        """If every slot is leased or holds one of these results, which wait, workers would wait for ever: take another
+        slot, or copy the results out."""
+        waiting = [result for result in done if result.slot >= 0 and result not in self._aside]
+        if self.leased + len(waiting) < len(self._mine) or self._grow(0):
+            return
+        for result in waiting:  # there is one, as a slot is never leased if it is the last
+            self._aside[result] = np.array(self._segment.view(self._segment.slot_at(result.slot), result.used))
+            self.tokens.give(result.slot)
 
     def recipe(self, result: Result) -> bytes:
         """The recipe of a result, copied."""
         if result.slot < 0:
             return b""
+        if result in self._aside:
+            return self._aside[result][result.recipe_at :].tobytes()
         at = self._segment.slot_at(result.slot) + result.recipe_at
         return self._segment.view(at, result.used - result.recipe_at).tobytes()
 
@@ -73,6 +80,10 @@ class Slots:
         Where memory is used up the bytes are copied out instead, and the slot is free at once.
         """
         size = result.recipe_at
+        aside = self._aside.pop(result, None)
+        if aside is not None:
+            self._count_spilled()
+            return aside[:size]
         if size == 0 or not self._may_lease(result):
             private = np.array(self._segment.view(self._segment.slot_at(result.slot), max(size, 1)))[:size]
             self.release(result)
@@ -84,21 +95,32 @@ class Slots:
 
     def release(self, result: Result) -> None:
         """Nobody wants what is in this slot."""
-        if result.slot >= 0:
+        if self._aside.pop(result, None) is None and result.slot >= 0:
             self.tokens.give(result.slot)
 
     def _may_lease(self, result: Result) -> bool:
         self._high_water[result.slot] = max(self._high_water.get(result.slot, 0), result.used)
         if self.leased + 1 < len(self._mine):
             return True
-        held = sum(self._high_water.values())
-        if (self._max_bytes is None or held + result.used <= self._max_bytes) and self.add():
-            self.grown += 1
+        if self._grow(result.used):
             return True
+        self._count_spilled()
+        return False
+
+    def _grow(self, nbytes: int) -> bool:
+        """Take another slot, if there is one and so many more bytes are within ``max_bytes``."""
+        if self._max_bytes is not None and sum(self._high_water.values()) + nbytes > self._max_bytes:
+            return False
+        if not self.add():
+            return False
+        self.grown += 1
+        return True
+
+    def _count_spilled(self) -> None:
         self.spilled += 1
         if self.spilled == 1:
-            logger.warning("%d batches are still held and use %d MB; further ones are copied out", self.leased, held >> 20)
-        return False
+            held = sum(self._high_water.values()) >> 20
+            logger.warning("%d batches are still held and use %d MB; further ones are copied out", self.leased, held)
 
     def _give_back(self, slot: int) -> None:
         if not self.tokens.is_mine:  # a forked child inherits batches and their finalizers

@@ -71,7 +71,7 @@ KINDS: dict[str, Callable[[], dict[str, Any]]] = {
     "distributed": lambda: {"dataset": _data(), "batch_size": 2, "sampler": tud.DistributedSampler(range(SIZE), 2, 1)},
     "list": lambda: {"dataset": _data("array dtypes"), "batch_size": 3, "sampler": [3, 3, 1, 7, 3, 0, 11, 5, 3]},
     "lazy sampler": lambda: {"dataset": _data("list"), "batch_size": 4, "sampler": configurations.LazySampler(SIZE)},
-    "user's order": lambda: {"dataset": _data("big"), "batch_size": 4, "sampler": Shuffled(SIZE)},
+    "user's order": lambda: {"dataset": _data("image, permuted"), "batch_size": 4, "sampler": Shuffled(SIZE)},
     "odd batches": lambda: {"dataset": _data("keys in any order"), "batch_sampler": configurations.OddBatches(SIZE)},
     "batch sampler": lambda: {
         "dataset": _data("mixed dtypes"),
@@ -96,7 +96,7 @@ def _epochs(loader: Any, count: int) -> list[list[Any]]:
         compare.one_epoch(loader, events)
         for event in events:
             if isinstance(event, Exception):
-                event.__traceback__ = event.__cause__ = None
+                event.__traceback__ = event.__context__ = None
         epochs.append(events)
     return epochs
 
@@ -139,7 +139,7 @@ def test_resume_with_another_number_of_workers(kind: str) -> None:
     """In the middle of the second epoch, from a to b workers through JSON: the rest and the third epoch are the same."""
     expected = _epochs(_loader(kind, 0, output="torch"), 3)
     position = len(expected[1]) // 2
-    for old, new in ((0, 2), (2, 0), (1, 3), (3, 2)):
+    for old, new in ((0, 2), (2, 0), (3, 1)):
         compare.seed_globals(old)
         with _loader(kind, old, output="torch") as loader:
             _epochs(loader, 1)

@@ -177,7 +177,7 @@ def record(loader: Any, config: Configuration) -> tuple[list[list[Any]], list[by
             compare.one_epoch(loader, events, config.leave_after if epoch == 0 else None)
             for event in events:
                 if isinstance(event, Exception):
-                    event.__traceback__ = None  # its frames would keep the iterator and its workers
+                    event.__traceback__ = event.__context__ = None  # their frames would keep the iterator and its workers
     return epochs, compare.states(loader.generator)
 
 
