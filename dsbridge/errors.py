@@ -80,9 +80,16 @@ class SampleError(DsbridgeError, RuntimeError):
             what = f"{what} ({', '.join(details)})"
         super().__init__(_sentence(what, ", ".join(place), hint))
 
-    def at(self, index: Any) -> SampleError:
-        """The same error, naming ``index``; used where the index is known only further up."""
-        return SampleError(self.what, index=index, column=self.column, expected=self.expected, got=self.got, hint=self.hint)
+    def at(self, index: Any, column: str | None = None) -> SampleError:
+        """The same error, naming ``index`` (and ``column``); used where they are known only further up."""
+        return SampleError(
+            self.what,
+            index=index,
+            column=column or self.column,
+            expected=self.expected,
+            got=self.got,
+            hint=self.hint,
+        )
 
 
 class SchemaError(DsbridgeError, ValueError):

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from dsbridge.errors import DsbridgeError
 from dsbridge.frameworks.detect import is_instance, loaded, require_torch
 from dsbridge.frameworks.torch_tensors import to_numpy
 
@@ -251,10 +250,3 @@ def pinning(loader: Any) -> str | None:
 def pin(batch: Any, device: str) -> Any:
     """Pin a torch batch for the device that ``pinning`` gave."""
     return loaded("torch.utils.data._utils.pin_memory").pin_memory(batch, device)  # type: ignore[union-attr]
-
-
-def refuse_foreign_worker() -> None:
-    """Raise if this is a torch worker process: a loader inside a loader's dataset is not supported."""
-    data = loaded("torch.utils.data")
-    if data is not None and data.get_worker_info() is not None:
-        raise DsbridgeError("a dsbridge loader with workers cannot run inside a torch worker process")

@@ -49,8 +49,7 @@ class Output:
             try:
                 return self._made_here(value) if id(value) in fresh else self._foreign(value)
             except SampleError as exc:
-                exc.column = path_name(path, batch)
-                raise exc.at(exc.index) from exc.__cause__
+                raise exc.at(exc.index, path_name(path, batch)) from exc.__cause__
 
         try:
             return map_leaves(leaf, batch)
@@ -59,7 +58,7 @@ class Output:
                 "the batch cannot be rebuilt with other leaves", got=describe(batch), hint="use output='torch'"
             ) from exc
 
-    def received(self, value: Any, path: Path) -> Any:
+    def received(self, value: Any) -> Any:
         """One leaf of a batch from a worker: arrays over its slot are handed on as they are."""
         if not isinstance(value, Filled):
             return self._foreign(value)
@@ -67,11 +66,7 @@ class Output:
         if self.kind == "torch":
             return torch_tensors.from_numpy(value.array) if value.tensor else value.array
         array = value.array if value.array.dtype.isnative else value.array.astype(value.array.dtype.newbyteorder("="))
-        try:
-            return self._finish(array)
-        except SampleError as exc:
-            exc.column = ".".join(map(str, path)) or None
-            raise exc.at(exc.index) from exc.__cause__
+        return self._finish(array)
 
     def _made_here(self, tensor: Any) -> Any:
         if self.kind == "torch":

@@ -109,12 +109,15 @@ def _unpicklable(batch: Any) -> str:
     return found[0]
 
 
-def decode(recipe: bytes, data: np.ndarray[Any, Any], finish: Callable[[Any, Path], Any]) -> tuple[Any, Any]:
-    """(batch, extra): the nesting with ``finish(leaf, path)`` for each leaf, arrays and tensors over ``data``."""
+def decode(recipe: bytes, data: np.ndarray[Any, Any], finish: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """(batch, extra): the nesting with ``finish(leaf)`` for each leaf, arrays and tensors over ``data``."""
     template, extra = pickle.loads(recipe)
 
     def leaf(value: Any, path: Path) -> Any:
-        return finish(Filled(value.array(data), value.tensor) if isinstance(value, Ref) else value, path)
+        try:
+            return finish(Filled(value.array(data), value.tensor) if isinstance(value, Ref) else value)
+        except SampleError as exc:
+            raise exc.at(exc.index, path_name(path, template)) from exc.__cause__
 
     return map_leaves(leaf, template), extra
 

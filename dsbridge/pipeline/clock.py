@@ -96,9 +96,3 @@ class EpochClock:
         """The first epoch that a live iterator may still ask for: MindSpore's thread may not have begun its own."""
         with self._lock:
             return min((run.start for run in self._runs), default=self._next)
-
-    @property
-    def next_epoch(self) -> int:
-        """The epoch a new iterator would start at."""
-        with self._lock:
-            return max([self._next, *(run.start + run.begun for run in self._runs)])

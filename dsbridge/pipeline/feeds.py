@@ -123,7 +123,10 @@ class StreamFeed(_SourceFeed[IterableSource]):
 class BatchFeed:
     """The batches of a loader, each as one row; leaves without copies from the collate to MindSpore."""
 
-    def __init__(self, loader: DataLoader, column_names: Any, dtypes: Any, index_column: str | None) -> None:
+    def __init__(
+        self, loader: DataLoader, column_names: Any, dtypes: Any, index_column: str | None, seed: int | None = None
+    ) -> None:
+        """``seed``: epoch e has the order of ``manual_seed(seed + e)``."""
         self._loader, self._index_column = loader, index_column
         parts = loader._parts()
         if parts.iterable:
@@ -132,13 +135,14 @@ class BatchFeed:
         self._parts = parts
         self.exact = loader._on_error == "raise" and not parts.iterable
         self.size = loader._length_or_none()
-        self.order = None if parts.iterable else loader_order(loader, parts)
+        self.order = None if parts.iterable else loader_order(loader, parts, seed)
         self._output = Output("numpy", loader._pool)
         self.report = Report("to_mindspore", loader.report)
         self._maker: RowMaker | None = None
         self._first: Row | None = None
         self._lock = threading.Lock()
-        self._seeds: Iterator[int] | None = None
+        self._seeds = torch_data.seeds_from(loader.generator)  # nothing is drawn before the first epoch
+        self._base_seeds: list[int] = []
         if loader.num_workers and loader.persistent_workers:
             self.report.add(
                 "workers-per-epoch",
@@ -205,10 +209,6 @@ class BatchFeed:
     def _stream_seed(self, epoch: int) -> int:
         """Base seeds of a stream's epochs: drawn from one generator, epoch after epoch, whoever asks."""
         with self._lock:
-            if self._seeds is None:
-                first = self._loader.generator
-                self._seeds = torch_data.seeds_from(first)
-                self._base_seeds: list[int] = []
             while len(self._base_seeds) <= epoch:
                 self._base_seeds.append(next(self._seeds))
             return self._base_seeds[epoch]
@@ -257,13 +257,12 @@ class BatchFeed:
         return (*row, np.asarray(indices, np.int64)) if self._index_column else row
 
 
-def loader_order(loader: DataLoader, parts: Parts) -> EpochOrder:
+def loader_order(loader: DataLoader, parts: Parts, seed: int | None = None) -> EpochOrder:
     """The order of a map-style loader's epochs: what iterating the loader itself would give."""
     if loader.rng == "torch":
-        return EpochOrder(parts.index_sampler, parts.generator)
-    seed = loader.fixed_seed()
+        return EpochOrder(parts.index_sampler, parts.generator, seed=seed)
     explicit = bool(generators_of(parts.index_sampler))  # a sampler with a generator of its own is not reseeded
-    return EpochOrder(parts.index_sampler, None, seed=None if explicit else seed, base_seed=False)
+    return EpochOrder(parts.index_sampler, None, seed=None if explicit else loader.fixed_seed(), base_seed=False)
 
 
 def _keyed(fetcher: Fetcher, index: Any, position: int) -> Any:

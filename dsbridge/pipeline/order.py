@@ -70,7 +70,7 @@ class EpochOrder:
                 self._run_custom(keep_world=False)
             elif self.seed is None:
                 self._states[0] = self._current()
-                self._replay(0)
+                self._lists[0] = self._replay(0)
                 world, own = self._states[1]
                 require_torch("shuffling").set_rng_state(world)
                 for generator, state in zip(self.own, own, strict=True):
@@ -95,6 +95,8 @@ class EpochOrder:
                 return self._lists[epoch]
             if self.seed is not None:
                 return self._seeded(epoch)
+            if epoch in self._lists:  # made by first_use; a second iterator of this epoch replays it
+                return self._lists.pop(epoch)
             known = max(e for e in self._states if e <= epoch)
             for earlier in range(known, epoch):
                 self._replay(earlier)
@@ -114,22 +116,22 @@ class EpochOrder:
             if self.seed is not None:
                 return next(iter(self._seeded(0)), None)
             assert states is not None
-            sampler, _ = self._copies(states, 0)
+            sampler, _, _ = self._copies(states, 0)
             return next(iter(sampler), None)
 
     def _current(self) -> States:
         return require_torch("shuffling").get_rng_state(), [g.get_state() for g in self.own]
 
-    def _copies(self, states: States, epoch: int) -> tuple[Any, list[Any]]:
-        """The sampler over generators in these states, past the base seed; and those generators."""
+    def _copies(self, states: States, epoch: int) -> tuple[Any, list[Any], int]:
+        """The sampler over generators in these states, past the base seed; those generators; the base seed."""
         world, *own = (_generator(state) for state in (states[0], *states[1]))
         swap = {id(original): copy for original, copy in zip(self.own, own, strict=True)}
-        if self._base_seed:
-            self._seeds[epoch] = torch_data.draw_base_seed(world if self.generator is None else swap[id(self.generator)])
-        return replay(self.sampler, swap, world, self._set_epoch(epoch)), [world, *own]
+        source = world if self.generator is None else swap[id(self.generator)]
+        base_seed = torch_data.draw_base_seed(source) if self._base_seed else 0
+        return replay(self.sampler, swap, world, self._set_epoch(epoch)), [world, *own], base_seed
 
     def _replay(self, epoch: int) -> list[Any]:
-        sampler, (world, *own) = self._copies(self._states[epoch], epoch)
+        sampler, (world, *own), self._seeds[epoch] = self._copies(self._states[epoch], epoch)
         indices = list(sampler)
         self._states[epoch + 1] = world.get_state(), [g.get_state() for g in own]
         return indices

@@ -76,14 +76,13 @@ def to_mindspore(
             feed = _stream_feed(source, shuffle, sampler, batch_size, num_shards, shard_id, index_column)
         else:
             index_sampler = _index_sampler(source, shuffle, sampler, num_shards, shard_id, seed)
+            epoch_seed = seed if num_shards is None else None  # a DistributedSampler has its own
             if batch_size is not None or num_workers:
                 loader = DataLoader(source.dataset, batch_size=batch_size, sampler=index_sampler, num_workers=num_workers)
-                feed = BatchFeed(loader, column_names, dtypes, index_column)
-                order_of = loader.sampler if batch_size is None else loader.batch_sampler
-                feed.order = EpochOrder(order_of, seed=seed if num_shards is None else None)
+                feed = BatchFeed(loader, column_names, dtypes, index_column, epoch_seed)
             else:
-                sequence = EpochOrder(index_sampler, seed=seed if num_shards is None else None)
-                feed = RowFeed(source, sequence, _length(index_sampler), index_column)
+                order_of_rows = EpochOrder(index_sampler, seed=epoch_seed)
+                feed = RowFeed(source, order_of_rows, _length(index_sampler), index_column)
     names = feed.column_names
     if len(set(names)) != len(names):
         raise SchemaError(f"index_column {index_column!r} is the name of another column: {names}")

@@ -101,8 +101,7 @@ class RowMaker:
         try:
             return as_array(leaf)
         except SampleError as exc:
-            exc.column = name
-            raise exc.at(index) from exc.__cause__
+            raise exc.at(index, name) from exc.__cause__
 
     def _reconcile(self, position: int, column: Column, array: np.ndarray[Any, Any], index: Any) -> None:
         """Accept a dimension that varies by widening the schema; refuse another dtype or rank."""

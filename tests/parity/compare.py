@@ -41,8 +41,8 @@ def record(loader: Any, epochs: int, seed: int) -> Record:
         for epoch in range(epochs):
             if hasattr(loader.sampler, "set_epoch"):
                 loader.sampler.set_epoch(epoch)
-            _epoch(loader, events)
-        return Record(_length(loader), events, _states(loader.generator))
+            one_epoch(loader, events)
+        return Record(_length(loader), events, states(loader.generator))
 
 
 def seed_globals(seed: int) -> None:
@@ -52,13 +52,16 @@ def seed_globals(seed: int) -> None:
     random.seed(seed)
 
 
-def _epoch(loader: Any, events: list[Any]) -> None:
+def one_epoch(loader: Any, events: list[Any], leave_after: int | None = None) -> None:
+    """Iterate once and note what happens; leave after so many events as by a break."""
     try:
         iterator = iter(loader)
     except Exception as exc:
         events.append(exc)
         return
-    for _ in range(100):
+    for count in range(100):
+        if count == leave_after:
+            return
         try:
             events.append(next(iterator))
         except StopIteration:
@@ -76,7 +79,8 @@ def _length(loader: Any) -> Any:
         return exc
 
 
-def _states(generator: Any) -> list[bytes]:
+def states(generator: Any) -> list[bytes]:
+    """The states of the global generators and of a loader's own."""
     own = [bytes(generator.get_state().numpy())] if isinstance(generator, torch.Generator) else []
     world = [bytes(torch.get_rng_state().numpy()), repr(np.random.get_state()).encode(), repr(random.getstate()).encode()]
     return [*world, *own]
@@ -84,9 +88,9 @@ def _states(generator: Any) -> list[bytes]:
 
 def same_records(expected: Record, got: Record, output: str) -> None:
     """Raise ``Mismatch`` unless ``got`` is what ``expected`` becomes with this output."""
-    _same_event(expected.length, got.length, output, "len")
+    same_event(expected.length, got.length, output, "len")
     for number, (old, new) in enumerate(zip(expected.events, got.events, strict=False)):
-        _same_event(old, new, output, f"event {number}")
+        same_event(old, new, output, f"event {number}")
     if len(expected.events) != len(got.events):
         raise Mismatch(f"{len(expected.events)} events expected, got {len(got.events)}")
     for name, old, new in zip(("torch", "numpy", "random", "own"), expected.generators, got.generators, strict=False):
@@ -94,7 +98,8 @@ def same_records(expected: Record, got: Record, output: str) -> None:
             raise Mismatch(f"the {name} generator's state differs afterwards")
 
 
-def _same_event(expected: Any, got: Any, output: str, where: str) -> None:
+def same_event(expected: Any, got: Any, output: str, where: str) -> None:
+    """Raise ``Mismatch`` unless a batch or exception is the other one."""
     if isinstance(expected, Exception):
         if not isinstance(got, Exception):
             raise Mismatch(f"{where}: expected {expected!r}, got {got!r}")
@@ -185,6 +190,7 @@ def _same_tensor(expected: torch.Tensor, got: Any, output: str, where: str) -> N
 def _same_array(expected: np.ndarray[Any, Any], got: Any, output: str, where: str) -> None:
     if output == "torch" or expected.dtype.kind in "OUSmM" or expected.dtype.names:
         same_type = type(expected) is type(got) and expected.dtype == got.dtype and expected.shape == got.shape
+        same_type = same_type and expected.strides == got.strides
         if not same_type or expected.tolist() != got.tolist():
             raise Mismatch(f"{where}: expected {expected!r}, got {got!r}")
         return

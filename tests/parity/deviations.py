@@ -1,7 +1,8 @@
 """Where dsbridge promises something else than torch: API.md, section 2, "Deliberate deviations", all of them.
 
 The parity test gives torch a collate_fn that does what dsbridge promises, so that nothing else is excused.
-(The fifth one, promotion of mixed dtypes, is about worker processes: in one process torch promotes as well.)
+(The fifth one, promotion of mixed dtypes, is about worker processes: in one process torch promotes as well. In a worker
+torch stacks into shared memory of the first sample's dtype: it casts, or raises.)
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from samples import Record
-from torch.utils.data import default_collate, default_convert
+from torch.utils.data import default_convert
+from torch.utils.data._utils import collate as torch_collate
 
 # sample maker -> what torch does: an exception's name, "ends early" or "collates"
 TABLE = {
@@ -30,6 +33,16 @@ TABLE = {
 
 class Refused(RuntimeError):
     """What stands for ``dsbridge.SampleError``, a RuntimeError, on torch's side."""
+
+
+def _stack(batch: Any, *, collate_fn_map: Any = None) -> Any:
+    mixed = len({getattr(tensor, "dtype", None) for tensor in batch}) > 1
+    return torch.stack(batch, 0) if mixed else torch_collate.collate_tensor_fn(batch, collate_fn_map=collate_fn_map)
+
+
+def default_collate(samples: Any) -> Any:
+    """torch's default_collate, but tensors of mixed dtypes are promoted in workers, too."""
+    return torch_collate.collate(samples, collate_fn_map={**torch_collate.default_collate_fn_map, torch.Tensor: _stack})
 
 
 def collate(samples: list[Any]) -> Any:

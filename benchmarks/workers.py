@@ -7,7 +7,7 @@ unmeasured, then ``--rounds`` (5); medians. The time to the first batch is left 
 batches are turned into MindSpore tensors without a copy (``Tensor.from_numpy``). GeneratorDataset runs ``--rows`` epochs of
 few batches, because it is slow.
 
-    python benchmarks/workers.py [--rounds 5] [--json FILE]
+    DSBRIDGE_UNFINISHED_WORKERS=1 python benchmarks/workers.py [--rounds 5] [--json FILE]
 """
 
 from __future__ import annotations
