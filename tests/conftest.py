@@ -12,11 +12,6 @@ import time
 import psutil
 import pytest
 
-# The tests of the worker pool, which is unfinished: docs/decisions/003-worker-pool.md.
-if not os.environ.get("DSBRIDGE_UNFINISHED_WORKERS"):
-    collect_ignore = ["faults", "parity/test_workers.py", "parity/test_workers_sample.py", "prefetch/test_pool.py"]
-
-
 def _resources() -> dict[str, object]:
     process = psutil.Process()
     return {

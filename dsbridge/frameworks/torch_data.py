@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -137,16 +139,39 @@ def stack(tensors: Any) -> Any:
     return torch.stack(tensors, 0)
 
 
-def stack_into(tensors: Any, buffer: np.ndarray[Any, Any]) -> Any:
-    """``torch.stack`` into a numpy buffer of uint8 that the resulting tensor keeps alive.
+def stack_into(tensors: Any, allocate: Callable[[int], np.ndarray[Any, Any]], min_bytes: int = 0) -> Any:
+    """``torch.stack`` into memory from ``allocate(nbytes)``, which the resulting tensor keeps alive.
 
-    The tensors must have one shape and one dtype; the buffer exactly their size in bytes.
+    None where that would not give what ``stack`` gives, or less than ``min_bytes``: only plain dense CPU tensors, alike
+    and without gradients, go. The hot path of every worker, so it asks as little as it can.
+
+    >>> import torch
+    >>> stack_into([torch.ones(2)] * 2, lambda nbytes: np.empty(nbytes, np.uint8))
+    tensor([[1., 1.],
+            [1., 1.]])
+    >>> stack_into([torch.ones(2), torch.ones(2, dtype=torch.float64)], lambda nbytes: np.empty(nbytes, np.uint8))
     """
     torch = loaded("torch")
+    assert torch is not None
     first = tensors[0]
-    out = torch.from_numpy(buffer).view(first.dtype).view(len(tensors), *first.shape)  # type: ignore[union-attr]
-    if first.nbytes < _ROW_BYTES or not first.ndim:
-        return torch.stack(tensors, 0, out=out)  # type: ignore[union-attr]
+    if type(first) is not torch.Tensor or first.is_nested or first.layout is not torch.strided or first.is_quantized:
+        return None
+    row_bytes = first.nbytes
+    if len(tensors) * row_bytes < min_bytes or first.device.type != "cpu":
+        return None
+    if first.dim() > 3 and not first.is_contiguous():  # stack keeps the memory format of channels_last tensors
+        return None
+    if len(set(map(type, tensors))) != 1 or len(set(map(_dtype_of, tensors))) != 1:
+        return None
+    big = row_bytes >= _ROW_BYTES and first.dim() > 0
+    if big and (any(map(_needs_grad, tensors)) or len(set(map(_shape_of, tensors))) != 1):
+        return None
+    out = torch.from_numpy(allocate(len(tensors) * row_bytes)).view(first.dtype).view(len(tensors), *first.shape)
+    if not big:
+        try:
+            return torch.stack(tensors, 0, out=out)
+        except RuntimeError:  # shapes that differ, gradients: stack has the words for it, or does it
+            return None
     # With numpy: torch would copy with all threads, no faster than one on an idle machine and many times slower on a
     # busy one, where threads wait for each other.
     rows = [to_numpy(tensor) for tensor in tensors]
@@ -154,23 +179,7 @@ def stack_into(tensors: Any, buffer: np.ndarray[Any, Any]) -> Any:
     return out
 
 
-def can_stack_into(tensors: Any) -> bool:
-    """Whether ``stack_into`` gives what ``stack`` gives: plain dense CPU tensors, alike, without gradients.
-
-    >>> import torch
-    >>> can_stack_into([torch.ones(2), torch.ones(2, dtype=torch.float64)])
-    False
-    """
-    torch = loaded("torch")
-    assert torch is not None
-    first = tensors[0]
-    if {type(t) for t in tensors} != {torch.Tensor} or len({t.dtype for t in tensors}) != 1:
-        return False
-    if first.layout is not torch.strided or first.device.type != "cpu" or first.is_quantized or first.is_nested:
-        return False
-    if first.dim() > 3 and not first.is_contiguous():  # stack keeps the memory format of channels_last tensors
-        return False
-    return not any(t.requires_grad for t in tensors) and all(t.shape == first.shape for t in tensors)
+_dtype_of, _shape_of, _needs_grad = attrgetter("dtype"), attrgetter("shape"), attrgetter("requires_grad")
 
 
 def draw_base_seed(generator: Any) -> int:
@@ -200,30 +209,91 @@ def process_context(context: Any) -> Any:
     return multiprocessing.get_context() if context is None else context
 
 
-def become_worker(worker: int, workers: int, base_seed: int, dataset: Any) -> None:
+def become_worker(worker: int, workers: int, base_seed: int, dataset: Any) -> Callable[[], bool]:
     """Make this process torch's worker ``worker``: one thread, torch's seeds, ``get_worker_info()``.
 
     One thread, because torch's thread pool does not survive a fork: the first parallel operation would hang.
+    Returns a function that says whether anybody has asked for the worker's id since, as a sharded stream does.
     """
     import random
 
     torch = require_torch("DataLoader")
-    module: Any = importlib.import_module("torch.utils.data._utils.worker")
+    module = _worker_module()
     torch.set_num_threads(1)
     seed = base_seed + worker
     random.seed(seed)
     torch.manual_seed(seed)
     np.random.seed(module._generate_state(base_seed, worker))
-    module._worker_info = module.WorkerInfo(id=worker, num_workers=workers, seed=seed, dataset=dataset)
+    kind = _noting_worker_info() if is_iterable_dataset(dataset) else module.WorkerInfo
+    module._worker_info = kind(id=worker, num_workers=workers, seed=seed, dataset=dataset)
+    _ID_READ.clear()
+    return lambda: bool(_ID_READ)
+
+
+_ID_READ: list[bool] = []
+
+
+def _worker_module() -> Any:
+    return importlib.import_module("torch.utils.data._utils.worker")
+
+
+@functools.cache
+def _noting_worker_info() -> Any:
+    base = _worker_module().WorkerInfo
+
+    class WorkerInfo(base):  # type: ignore[misc]
+        __slots__ = ()
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == "id" and not _ID_READ:
+                _ID_READ.append(True)
+            return super().__getattribute__(name)
+
+    return WorkerInfo
+
+
+def draw_pipe_seed(dataset: Any, generator: Any) -> int | None:
+    """The seed torch's loader draws for the random parts of an IterDataPipe; None (and no draw) for other datasets.
+
+    >>> draw_pipe_seed([1, 2], None)
+    """
+    torch = loaded("torch")
+    if torch is None or not isinstance(dataset, torch.utils.data.IterDataPipe):
+        return None
+    return draw_base_seed(generator)
+
+
+def reseed_pipe(dataset: Any, seed: int | None) -> Any:
+    """An IterDataPipe with this seed given to its random parts; without a seed the dataset as it is.
+
+    >>> reseed_pipe([1, 2], None)
+    [1, 2]
+    """
+    if seed is None:
+        return dataset
+    return require_torch("IterDataPipe").utils.data.graph_settings.apply_random_seed(dataset, seeded_generator(seed))
 
 
 def seed_datapipe(dataset: Any, generator: Any) -> Any:
     """What torch's loader does to an IterDataPipe at the start of an iteration; other datasets are returned as they are."""
-    torch = loaded("torch")
-    if torch is None or not isinstance(dataset, torch.utils.data.IterDataPipe):
-        return dataset
-    shared = seeded_generator(draw_base_seed(generator))
-    return torch.utils.data.graph_settings.apply_random_seed(dataset, shared)
+    return reseed_pipe(dataset, draw_pipe_seed(dataset, generator))
+
+
+def warn_if_longer(dataset: Any, said: int | None, fetched: int, workers: int) -> None:
+    """torch's warning for an IterableDataset that gives more batches than len(loader) ``said``."""
+    if said is None or fetched <= said or not is_iterable_dataset(dataset):
+        return
+    text = (
+        f"Length of IterableDataset {dataset} was reported to be {said}"
+        f"(when accessing len(dataloader)), but {fetched} samples have been fetched. "
+    )
+    if workers:
+        text += (
+            "For multiprocessing data-loading, this could be caused by not properly configuring the "
+            "IterableDataset replica at each worker. Please see "
+            "https://pytorch.org/docs/stable/data.html#torch.utils.data.IterableDataset for examples."
+        )
+    warnings.warn(text, stacklevel=4)
 
 
 def pinning(loader: Any) -> str | None:

@@ -24,6 +24,18 @@ def is_tensor(value: Any) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
+def is_plain(value: Any) -> bool:
+    """Whether a value is a dense CPU torch.Tensor (no subclass) without gradients: a block of numbers.
+
+    >>> is_plain([1])
+    False
+    """
+    torch = loaded("torch")
+    if torch is None or type(value) is not torch.Tensor:
+        return False
+    return value.device.type == "cpu" and not value.requires_grad and not why_not_numpy(value)
+
+
 def why_not_numpy(tensor: Any) -> str:
     """Why a tensor cannot become one numpy array; empty if it can.
 

@@ -10,12 +10,12 @@ from dsbridge.frameworks import torch_data
 from dsbridge.frameworks.rng import RngState, untouched
 from dsbridge.loader.fetch import OnError, check_on_error
 from dsbridge.loader.keys import SampleKeys
-from dsbridge.loader.options import check_worker_options, refuse_workers
+from dsbridge.loader.options import check_worker_options
 from dsbridge.loader.output import Output
 from dsbridge.loader.parallel import ParallelIterator
 from dsbridge.loader.parts import Parts
 from dsbridge.loader.serial import SerialIterator
-from dsbridge.loader.state import Generators, Progress, Saved
+from dsbridge.loader.state import Generators, Progress, Saved, Workers
 from dsbridge.loader.stats import LoaderStats
 from dsbridge.prefetch.buffers import BufferPool
 from dsbridge.prefetch.pool import WorkerPool
@@ -132,7 +132,6 @@ class DataLoader:
             pin_memory_device=pin_memory_device,
             in_order=in_order,
         )
-        refuse_workers(num_workers)
         self.rng, self.seed, self.progress = rng, seed, progress
         self.on_worker_death, self.max_restarts, self.batch_timeout = on_worker_death, max_restarts, batch_timeout
         self.max_memory = max_memory
@@ -143,6 +142,7 @@ class DataLoader:
         self._epoch, self._pinned = 0, False
         self._pool_of_workers: WorkerPool | None = None
         self._spare_segments: list[Segment] = []
+        self._workers_seed = 0  # the base seed of the workers there are
         self._progress: Progress | None = None
         self._saved: Saved | None = None
         self._length_said: int | None = None
@@ -195,8 +195,8 @@ class DataLoader:
 
         return iter(tqdm(iterator, total=self._length_or_none(), unit="batch", leave=False))
 
-    def _start(self, batches: int = 0, samples: int = 0) -> SerialIterator | ParallelIterator:
-        """Begin an iteration, behind so many batches (of a stream: samples)."""
+    def _start(self, saved: Saved | None = None) -> SerialIterator | ParallelIterator:
+        """Begin an iteration, or go on with a saved one."""
         epoch = self._epoch
         if not self._pinned:
             self._epoch += 1
@@ -211,10 +211,19 @@ class DataLoader:
             sampler_epoch=getattr(holder, "epoch", None),
         )
         self._progress = progress
-        kind = ParallelIterator if self.num_workers else SerialIterator
-        iterator = kind(self, progress, self._keys(sampler, epoch))
-        iterator.start(batches, samples)
-        progress.position, progress.samples = batches, samples
+        if saved is not None:
+            progress.ahead = set(saved.ahead)
+        keys = self._keys(sampler, epoch)
+        iterator: SerialIterator | ParallelIterator
+        if self.num_workers:
+            iterator = ParallelIterator(self, progress, keys, resumed=None if saved is None else saved.workers)
+        else:
+            iterator = SerialIterator(self, progress, keys)
+        if saved is None:
+            iterator.start(0, 0)
+        else:
+            iterator.start(saved.position, saved.samples)
+            progress.position, progress.samples = saved.position, saved.samples
         return iterator
 
     def _epoch_sampler(self, sampler: Any, epoch: int) -> Any:
@@ -301,7 +310,19 @@ class DataLoader:
             now=Generators.capture(self._generators()),
             sampler_epoch=None if under_way is None else under_way.sampler_epoch,
             setting=self._setting(),
+            ahead=set() if under_way is None else under_way.ahead,
+            workers=self._workers_state(under_way),
         ).to_dict()
+
+    def _workers_state(self, under_way: Progress | None) -> Workers | None:
+        """Where workers' generators stand, if the next batches depend on it."""
+        workers = None if self._progress is None else self._progress.workers
+        if workers is None or self.rng == "sample" or torch_data.is_iterable_dataset(self.dataset):
+            return None
+        if under_way is None:  # between epochs: workers that live on go on from there
+            lives = self._pool_of_workers is not None
+            return replace(workers, drew=False) if lives else None
+        return workers
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Make the next iteration go on where ``state`` was taken.
@@ -325,14 +346,14 @@ class DataLoader:
         self._epoch, self._pinned, self.seed = saved.epoch, saved.pinned, saved.seed
         if saved.start is None:
             saved.now.restore(self._generators(), world=self.rng == "torch")
-            return self._start()
+            return self._start(saved)
         self._report_resume(saved)
         outside = RngState.capture()
         saved.start.restore(self._generators())
         holder = epoch_holder(self._parts().index_sampler)
         if holder is not None and saved.sampler_epoch is not None:
             holder.set_epoch(saved.sampler_epoch)
-        iterator = self._start(saved.position, saved.samples)
+        iterator = self._start(saved)
         if self.rng == "torch":
             saved.now.restore(self._generators())
         else:
@@ -340,15 +361,15 @@ class DataLoader:
         return iterator
 
     def _report_resume(self, saved: Saved) -> None:
-        if self.num_workers and self.rng == "torch":
+        if saved.ahead and self.rng == "torch":
             self.report.add(
-                "resume-fast-forward",
+                "resume-out-of-order",
                 "warning",
-                "rng='torch'",
-                f"the workers' generators depend on every batch before: {saved.position} batches are made again",
-                "use rng='sample' to resume at once, with any number of workers",
+                "in_order=False",
+                "each batch comes once, but random numbers in workers differ: which batches they saw cannot be repeated",
+                "use rng='sample' where they matter",
             )
-        elif torch_data.is_iterable_dataset(self.dataset):
+        if torch_data.is_iterable_dataset(self.dataset):
             self.report.add(
                 "resume-fast-forward",
                 "warning",

@@ -46,6 +46,11 @@ class Fetcher:
         self._many = None if keys else getattr(parts.dataset, "__getitems__", None)
         self.last_indices: Any = None
 
+    @property
+    def consumed(self) -> int:
+        """How many samples were taken from a stream."""
+        return 0
+
     def _collate_function(self, fn: Any) -> Callable[[Any], Any]:
         if fn is torch_data.default_collate():
             return self.collator

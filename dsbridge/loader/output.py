@@ -9,7 +9,7 @@ import numpy as np
 
 from dsbridge.errors import SampleError
 from dsbridge.frameworks import mindspore_tensors, torch_tensors
-from dsbridge.loader.wire import Filled
+from dsbridge.loader.wire import is_numeric
 from dsbridge.prefetch.buffers import BufferPool
 from dsbridge.schema.columns import path_name
 from dsbridge.schema.structure import Path, map_leaves
@@ -39,15 +39,15 @@ class Output:
             mindspore_tensors.from_numpy if kind == "mindspore" else lambda array: array
         )
 
-    def convert(self, batch: Any, fresh: Set[int] = frozenset()) -> Any:
-        """The user's batch. ``fresh`` holds ids of tensors that share memory with nobody.
+    def convert(self, batch: Any, fresh: Set[int] = frozenset(), *, owned: bool = False) -> Any:
+        """The user's batch. ``fresh`` holds ids of tensors that share memory with nobody; ``owned``: none does.
 
         Raises ``SampleError`` naming the column for leaves that the framework cannot hold.
         """
 
         def leaf(value: Any, path: Path) -> Any:
             try:
-                return self._made_here(value) if id(value) in fresh else self._foreign(value)
+                return self._made_here(value) if owned or id(value) in fresh else self._foreign(value)
             except SampleError as exc:
                 raise exc.at(exc.index, path_name(path, batch)) from exc.__cause__
 
@@ -58,23 +58,24 @@ class Output:
                 "the batch cannot be rebuilt with other leaves", got=describe(batch), hint="use output='torch'"
             ) from exc
 
-    def received(self, value: Any) -> Any:
-        """One leaf of a batch from a worker: arrays over its slot are handed on as they are."""
-        if not isinstance(value, Filled):
-            return self._foreign(value)
-        self.bytes += value.array.nbytes
-        if self.kind == "torch":
-            return torch_tensors.from_numpy(value.array) if value.tensor else value.array
-        array = value.array if value.array.dtype.isnative else value.array.astype(value.array.dtype.newbyteorder("="))
-        return self._finish(array)
+    def received(self, batch: Any, nbytes: int) -> Any:
+        """The user's batch, of one that came from a worker in ``nbytes`` of a slot: all of it is ours."""
+        if self.kind != "torch":
+            return self.convert(batch, owned=True)
+        self.bytes += nbytes
+        return batch
 
-    def _made_here(self, tensor: Any) -> Any:
+    def _made_here(self, value: Any) -> Any:
+        is_array = type(value) is np.ndarray
+        if not is_array and not torch_tensors.is_tensor(value):
+            return self._foreign(value)
         if self.kind == "torch":
-            self.bytes += tensor.nbytes
-            return tensor
-        array = torch_tensors.to_numpy(tensor)
-        if not array.flags.c_contiguous:  # torch.stack keeps the memory format of channels_last tensors
-            return self._copied(array)
+            self.bytes += value.nbytes
+            return value
+        array = value if is_array else torch_tensors.to_numpy(value)
+        # torch.stack keeps the memory format of channels_last tensors, and text is no array to MindSpore
+        if not array.flags.c_contiguous or not array.dtype.isnative or not is_numeric(array.dtype):
+            return self._foreign(value)
         self.bytes += array.nbytes
         return self._finish(array)
 

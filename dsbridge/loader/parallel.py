@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -13,11 +12,12 @@ from dsbridge.frameworks import torch_data
 from dsbridge.frameworks.rng import untouched
 from dsbridge.loader.keys import SampleKeys
 from dsbridge.loader.output import Output
-from dsbridge.loader.program import COUNTED, LoaderProgram, Portable, Work
-from dsbridge.loader.state import Progress
-from dsbridge.loader.wire import decode, decode_error
+from dsbridge.loader.program import COUNTED, LoaderProgram, Portable, Setup, Work
+from dsbridge.loader.state import Progress, Workers
+from dsbridge.loader.wire import decode
+from dsbridge.loader.wire_errors import decode_error
 from dsbridge.prefetch.channels import END, ERROR, Result
-from dsbridge.prefetch.pool import Settings, WorkerPool
+from dsbridge.prefetch.pool import MOST_UNDER_WAY, Settings, WorkerPool
 
 if TYPE_CHECKING:
     from dsbridge.loader.dataloader import DataLoader
@@ -48,9 +48,10 @@ class ParallelIterator(Iterator[Any]):
         *,
         base_seed: int | None = None,
         output: Output | None = None,
+        resumed: Workers | None = None,
     ) -> None:
         """``base_seed`` and ``output`` are given by whoever draws seeds and converts leaves elsewhere: the feed of
-        a MindSpore pipeline, which also has workers of its own."""
+        a MindSpore pipeline, which also has workers of its own. ``resumed``: where workers of another process stood."""
         self._loader, self._progress, self._keys = loader, progress, keys
         self._output = output or loader._output
         self._keeps_pool = output is None and loader.persistent_workers
@@ -58,76 +59,83 @@ class ParallelIterator(Iterator[Any]):
         self._parts = parts = loader._parts()
         self._counts = loader._counts
         self._left_at: float | None = None
+        self._pin_for = torch_data.pinning(loader) if self._output.kind == "torch" else None
+        self._pipe_seed = torch_data.draw_pipe_seed(parts.dataset, parts.generator)
         self._indices = iter(progress.sampler)
-        if base_seed is None:
-            # as in torch, workers that live on keep the seed they have, and none is drawn
-            draws = keys is None and not (self._keeps_pool and loader._pool_of_workers is not None)
-            base_seed = torch_data.draw_base_seed(parts.generator) if draws else 0
         self._workers = loader.num_workers
         self._active = [True] * self._workers
-        self._turn = 0
-        self._send_position = 0
+        self._tasks = [0] * self._workers
+        self._turn = self._send_position = 0
         self._sent: deque[Sent] = deque()
         self._static = keys is None or parts.iterable
-        self._pool = self._make_pool(base_seed)
-        self._limit = loader.prefetch_factor * self._workers
+        self._limit = min(loader.prefetch_factor * self._workers, MOST_UNDER_WAY)
+        drew = base_seed is None and keys is None and self._draws(resumed)
+        drawn = torch_data.draw_base_seed(parts.generator) if drew else 0
+        if resumed is not None:
+            drawn = resumed.base_seed
+        self._pool = self._make_pool(drawn if base_seed is None else base_seed, resumed)
+        progress.workers = Workers(loader._workers_seed, drew, self._pool.journals)
+        self._restarts, self._spilled = self._pool.restarts, self._pool.slots.spilled
 
-    def _make_pool(self, base_seed: int) -> WorkerPool:
+    def _draws(self, resumed: Workers | None) -> bool:
+        # as in torch, workers that live on keep the seed they have, and none is drawn
+        if resumed is not None:
+            return resumed.drew
+        return not (self._keeps_pool and self._loader._pool_of_workers is not None)
+
+    def _make_pool(self, base_seed: int, resumed: Workers | None) -> WorkerPool:
         loader, parts = self._loader, self._parts
         pool = loader._pool_of_workers if self._keeps_pool else None
         if pool is not None:
-            self._drain(pool)
+            for number in pool.outstanding:  # is done first, as in torch: generators have moved on by it
+                result = pool.wait([number])
+                if result is not None:
+                    pool.slots.release(result)
             if self._static:
-                pool.begin(pickle.dumps(self._progress.epoch))
+                pool.begin(self._progress.epoch, self._pipe_seed or 0)
             return pool
-        program = LoaderProgram(
-            parts.without_samplers(),
+        loader._workers_seed = base_seed
+        setup = Setup(
             on_error=loader._on_error,
             base_seed=base_seed,
             workers=self._workers,
             init_fn=loader.worker_init_fn,
             sample_seed=None if self._keys is None else self._keys.seed,
-            journalled=loader.on_worker_death == "restart" and (self._keys is None or parts.iterable),
+            journalled=self._keys is None or (parts.iterable and loader.on_worker_death == "restart"),
             strided=self._output.kind == "torch",
+            pipe_seed=self._pipe_seed,
         )
+        program = LoaderProgram(parts.without_samplers(), setup)
         context = torch_data.process_context(loader.multiprocessing_context)
-        forked = context.get_start_method() == "fork"
-        pool = WorkerPool(
-            program if forked else Portable(program),
-            Settings(
-                workers=self._workers,
-                context=context,
-                in_flight=loader.prefetch_factor * self._workers,
-                shared_tasks=not self._static,
-                on_worker_death=loader.on_worker_death,
-                max_restarts=loader.max_restarts,
-                max_bytes=loader.max_memory,
-                batch_timeout_s=loader.batch_timeout,
-                describe=lambda index: list(index) if isinstance(index, (list, tuple)) else [index],
-            ),
-            loader._spare_segments,
+        settings = Settings(
+            workers=self._workers,
+            context=context,
+            in_flight=self._limit,
+            shared_tasks=not self._static,
+            on_worker_death=loader.on_worker_death,
+            max_restarts=loader.max_restarts,
+            max_bytes=loader.max_memory,
+            batch_timeout_s=loader.batch_timeout,
+            describe=lambda index: list(index) if isinstance(index, (list, tuple)) else [index],
+            journals=() if resumed is None else resumed.read(),
         )
+        forked = context.get_start_method() == "fork"
+        pool = WorkerPool(program if forked else Portable(program), settings, loader._spare_segments)
         if self._keeps_pool:
             loader._pool_of_workers = pool
         return pool
 
-    @staticmethod
-    def _drain(pool: WorkerPool) -> None:
-        """What an earlier iteration left under way is done first, as in torch: generators have moved on by it."""
-        for number in pool.outstanding:
-            result = pool.wait([number])
-            if result is not None:
-                pool.slots.release(result)
-
     def start(self, batches: int, samples: int) -> None:
-        """Send the first batches. To begin behind ``batches``, indices are drawn and dropped; where workers' generators or
-        streams must move on too, the batches are made and dropped."""
-        if not self._static:
+        """Send the first batches. To begin behind ``batches``, their indices are drawn and dropped; of a stream, whose
+        workers must move on too, the batches are made and dropped."""
+        ahead = self._progress.ahead
+        if not self._parts.iterable:
             for position in range(batches):
                 self._count(self._next_indices(position))
             self._send_position, batches = batches, 0
+            self._turn = self._send_position % self._workers
         for _ in range(self._limit):
-            self._send()
+            self._send(ahead)
         while batches and self._sent:
             sent, result = self._receive()
             self._pool.slots.release(result)
@@ -135,7 +143,7 @@ class ParallelIterator(Iterator[Any]):
                 self._active[sent.worker] = False
             else:
                 batches -= 1
-            self._send()
+            self._send(ahead)
 
     def _next_indices(self, position: int) -> Any:
         if self._keys is None:
@@ -149,26 +157,36 @@ class ParallelIterator(Iterator[Any]):
             return None
         return [self._keys.occurrence(one) for one in (index if self._parts.batched else (index,))]
 
-    def _send(self) -> None:
-        """Hand out the next batch, if there is one and a worker to take it."""
+    def _send(self, delivered: set[int] | frozenset[int] = frozenset()) -> None:
+        """Hand out the next batch that was not ``delivered`` yet, if there is one and a worker to take it."""
         if not any(self._active):
             return
-        try:
-            index = self._next_indices(self._send_position)
-        except StopIteration:
-            return
-        if self._parts.batched and hasattr(index, "__next__"):
-            index = list(index)
-        position, self._send_position = self._send_position, self._send_position + 1
+        while True:
+            try:
+                index = self._next_indices(self._send_position)
+            except StopIteration:
+                return
+            if self._parts.batched and hasattr(index, "__next__"):
+                index = list(index)
+            occurrences = self._count(index)
+            position, self._send_position = self._send_position, self._send_position + 1
+            if position not in delivered:
+                break
         worker = self._next_worker() if self._static else None
-        work = Work(self._progress.epoch, position, index, self._count(index))
+        work = Work(self._progress.epoch, position, index, occurrences)
         number = self._pool.submit(work.dumps(), worker, index)
         self._sent.append(Sent(number, position, worker, index))
 
     def _next_worker(self) -> int:
-        while not self._active[self._turn]:
-            self._turn = (self._turn + 1) % self._workers
-        worker, self._turn = self._turn, (self._turn + 1) % self._workers
+        """The next in turn that has work to do; out of order, one that has not too much of it already."""
+        most = self._limit // sum(self._active)
+        for _ in range(self._workers):
+            worker, self._turn = self._turn, (self._turn + 1) % self._workers
+            if self._active[worker] and (self._loader.in_order or self._tasks[worker] < most):
+                break
+        else:  # more workers than tasks allowed
+            worker = next(worker for worker in range(self._workers) if self._active[worker])
+        self._tasks[worker] += 1
         return worker
 
     def __iter__(self) -> ParallelIterator:
@@ -182,7 +200,7 @@ class ParallelIterator(Iterator[Any]):
             return self._next_batch()
         finally:
             self._left_at = time.perf_counter()
-            self._counts.produce_s += self._left_at - start
+            self._counts.wait_s += self._left_at - start
 
     def _next_batch(self) -> Any:
         while self._sent:
@@ -192,7 +210,7 @@ class ParallelIterator(Iterator[Any]):
                 self._active[sent.worker] = False
                 self._send()
                 continue
-            self._progress.position += 1
+            self._progress.deliver(sent.position)
             self._send()
             if result.kind == ERROR:
                 recipe = self._pool.slots.recipe(result)
@@ -201,6 +219,9 @@ class ParallelIterator(Iterator[Any]):
             skipped, batch = self._deliver(result)
             if not skipped:
                 self._counts.batches += 1
+                torch_data.warn_if_longer(
+                    self._parts.dataset, self._loader._length_said, self._progress.position, self._workers
+                )
                 return batch
         self._finish()
         raise StopIteration
@@ -210,15 +231,25 @@ class ParallelIterator(Iterator[Any]):
         numbers = [self._sent[0].number] if self._loader.in_order else [sent.number for sent in self._sent]
         try:
             result = self._pool.wait(numbers, timeout)
-        except BaseException:
-            if self._pool.closed:
+        except LookupError:
+            self._sent.clear()
+            raise RuntimeError(
+                "this iteration is over: a newer one over the same persistent workers has begun. "
+                "Hint: finish it first, or use persistent_workers=False"
+            ) from None
+        finally:
+            if self._pool.closed and self._loader._pool_of_workers is self._pool:
                 self._loader._pool_of_workers = None
-            raise
         if result is None:
             self._finish(kill=True)
             raise RuntimeError(f"DataLoader timed out after {timeout} seconds")
-        sent = next(sent for sent in self._sent if sent.number == result.number)
-        self._sent.remove(sent)
+        if self._sent[0].number == result.number:
+            sent = self._sent.popleft()
+        else:
+            sent = next(sent for sent in self._sent if sent.number == result.number)
+            self._sent.remove(sent)
+        if sent.worker is not None:
+            self._tasks[sent.worker] -= 1
         self.last_indices = sent.index
         return sent, result
 
@@ -227,16 +258,40 @@ class ParallelIterator(Iterator[Any]):
         self._finish()
 
     def _deliver(self, result: Result) -> tuple[bool, Any]:
-        recipe = self._pool.slots.recipe(result)
-        spilled = self._pool.slots.spilled
-        batch, extra = decode(recipe, self._pool.slots.lease(result), self._output.received)
-        changed, consumed, skipped = extra
-        for name, count in zip(COUNTED, changed, strict=True):
-            setattr(self._counts, name, getattr(self._counts, name) + count)
-        self._counts.spilled_batches += self._pool.slots.spilled - spilled
-        self._counts.restarts = self._pool.stats.restarts
-        self._progress.samples += consumed
-        return skipped, batch
+        slots, counts = self._pool.slots, self._counts
+        recipe = slots.recipe(result)
+        batch, extra = decode(recipe, slots.lease(result))
+        for name, count in zip(COUNTED, extra, strict=False):
+            if count:
+                setattr(counts, name, getattr(counts, name) + count)
+        counts.pickled_columns += extra.pickled
+        counts.produce_s += (result.finished_ns - result.started_ns) / 1e9
+        counts.queue_s += (time.monotonic_ns() - result.finished_ns) / 1e9
+        self._progress.samples += extra.consumed
+        self._add_up()
+        if self._parts.iterable:
+            self._judge_shards(result.worker, extra.shard_asked)
+        if extra.skipped:
+            return True, None
+        batch = self._output.received(batch, result.recipe_at)
+        return False, batch if self._pin_for is None else torch_data.pin(batch, self._pin_for)
+
+    def _add_up(self) -> None:
+        pool, counts = self._pool, self._counts
+        counts.restarts += pool.restarts - self._restarts
+        counts.spilled_batches += pool.slots.spilled - self._spilled
+        counts.slots = max(counts.slots, pool.segment.slots_used)
+        self._restarts, self._spilled = pool.restarts, pool.slots.spilled
+
+    def _judge_shards(self, worker: int, asked: int) -> None:
+        if worker > 0 and not asked:
+            self._loader.report.add(
+                "stream-not-sharded",
+                "warning",
+                type(self._parts.dataset).__name__,
+                f"none of its code asked which worker it runs in: each of {self._workers} workers reads all of it",
+                "shard by torch.utils.data.get_worker_info().id in __iter__, or use num_workers=1",
+            )
 
     def _finish(self, kill: bool = False) -> None:
         self._progress.finished = True

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dsbridge.frameworks import torch_data
-from dsbridge.frameworks.rng import RngState, key_of, untouched
+from dsbridge.frameworks.rng import RngRecorder, key_of, untouched
 from dsbridge.loader.fetch import SKIPPED, Fetcher, OnError, StreamFetcher
 from dsbridge.loader.keys import SampleKeys
 from dsbridge.loader.parts import Parts
 from dsbridge.loader.stats import LoaderStats
-from dsbridge.loader.wire import encode, encode_error
+from dsbridge.loader.wire import Extra, encode, skipped
+from dsbridge.loader.wire_errors import encode_error
 from dsbridge.prefetch.channels import BATCH, END, ERROR
 from dsbridge.prefetch.worker import SlotWriter
 from dsbridge.sources.collate import Collator
@@ -60,82 +62,99 @@ class Portable:
         return pickle.loads, (self._data,)
 
 
+@dataclass(slots=True, kw_only=True)
+class Setup:
+    """What a worker's program needs to know beside the dataset; picklable.
+
+    ``sample_seed``: the seed of rng="sample", None for rng="torch". ``journalled``: whether a successor may have to go on
+    where a worker was. ``strided``: whether tensors keep their strides (output="torch"). ``pipe_seed``: what torch
+    seeds IterDataPipes with.
+    """
+
+    on_error: OnError
+    base_seed: int
+    workers: int
+    init_fn: Any
+    sample_seed: int | None
+    journalled: bool
+    strided: bool = False
+    pipe_seed: int | None = None
+
+
 class LoaderProgram:
     """Runs in each worker; pickled or forked with everything it needs."""
 
-    def __init__(
-        self,
-        parts: Parts,
-        *,
-        on_error: OnError,
-        base_seed: int,
-        workers: int,
-        init_fn: Any,
-        sample_seed: int | None,
-        journalled: bool,
-        strided: bool = False,
-    ) -> None:
-        self._parts, self._on_error, self._base_seed, self._workers = parts, on_error, base_seed, workers
-        self._init_fn, self._sample_seed, self._journalled = init_fn, sample_seed, journalled
-        self._strided = strided  # whether tensors keep their strides: output="torch"
+    def __init__(self, parts: Parts, setup: Setup) -> None:
+        self._parts, self._setup = parts, setup
         self._failed: Exception | None = None
         self._failure_said = False
         self._epoch = 0
+        self._attempts = 0  # batches of this epoch that were begun, failed ones too
+        self._began_at = b""  # the generators when a stream was opened
+        self._pipe_seed = setup.pipe_seed
         self._counts = LoaderStats()
+        self._keys: _GivenKeys | None = None
 
     def setup(self, worker: int, journal: bytes) -> None:
         """torch's seeds for worker ``worker``; where a predecessor died, its generators' states."""
         self._worker = worker
-        self._keys: _GivenKeys | None = None
-        torch_data.become_worker(worker, self._workers, self._base_seed, self._parts.dataset)
-        self._batches = 0
+        self._recorder = RngRecorder()
+        self._asked = torch_data.become_worker(worker, self._setup.workers, self._setup.base_seed, self._parts.dataset)
         try:
-            if self._init_fn is not None:
-                self._init_fn(worker)
-            self._fetcher = self._make_fetcher(0)
-            if journal:
-                self._catch_up(journal)
+            if self._setup.init_fn is not None:
+                self._setup.init_fn(worker)
+            self._go_on(journal) if journal else self._open(0)
         except Exception as exc:
             self._failed = exc
 
-    def begin(self, payload: bytes) -> None:
-        """A new epoch in a worker that lives on: streams start anew, generators go on."""
+    def begin(self, epoch: int, seed: int) -> None:
+        """A new epoch in a worker that lives on: streams start anew, generators go on; ``seed`` is for IterDataPipes."""
         self._failed, self._failure_said = None, False
+        self._pipe_seed = seed
         try:
-            self._batches = 0
-            self._fetcher = self._make_fetcher(pickle.loads(payload))
+            self._open(epoch)
         except Exception as exc:
             self._failed = exc
 
-    def _make_fetcher(self, epoch: int) -> Fetcher:
-        self._epoch = epoch
-        if self._sample_seed is not None:
-            # a stream's samples have no index of their own: the worker's id tells them apart
-            seed = key_of(self._sample_seed, "worker", self._worker) if self._parts.iterable else self._sample_seed
-            self._keys = _GivenKeys(seed, epoch, counting=False)
-        kind = StreamFetcher if self._parts.iterable else Fetcher
-        return kind(self._parts, Collator(), self._on_error, self._keys, self._counts)
+    def _open(self, epoch: int) -> None:
+        self._epoch, self._attempts = epoch, 0
+        seed, parts = self._setup.sample_seed, self._parts
+        if parts.iterable and self._setup.journalled:
+            self._began_at = self._recorder.record()
+        dataset = torch_data.reseed_pipe(parts.dataset, self._pipe_seed)
+        if dataset is not parts.dataset:
+            self._parts = parts = replace(parts, dataset=dataset)
+        kind = StreamFetcher if parts.iterable else Fetcher
+        if seed is None:
+            self._fetcher = kind(parts, Collator(), self._setup.on_error, None, self._counts)
+            return
+        # a stream's samples have no index of their own: the worker's id tells them apart
+        seed = key_of(seed, "worker", self._worker) if parts.iterable else seed
+        self._keys = _GivenKeys(seed, epoch, counting=False)
+        with untouched():
+            self._keys.before_stream()
+            self._fetcher = kind(parts, Collator(), self._setup.on_error, self._keys, self._counts)
 
     def journal(self) -> bytes:
         """Where the generators stand, or how far a stream is, for a successor."""
-        if not self._journalled:
+        if not self._setup.journalled or self._failed is not None:
             return b""
         if self._parts.iterable:
-            return pickle.dumps(("stream", (self._epoch, self._batches)))
-        return pickle.dumps(("generators", RngState.capture().to_bytes()))
+            return pickle.dumps((self._epoch, self._attempts, self._began_at))
+        return self._recorder.record()
 
-    def _catch_up(self, journal: bytes) -> None:
-        kind, value = pickle.loads(journal)
-        if kind == "generators":
-            RngState.from_bytes(value).restore()
-        else:
-            # A stream's successor has the same seeds: doing the same again leads to the same place.
-            epoch, batches = value
-            if epoch:
-                self._fetcher = self._make_fetcher(epoch)
-            for position in range(batches):
-                self._fetcher.fetch([None] * self._parts.stream_batch if self._parts.batched else None, position)
-            self._batches = batches
+    def _go_on(self, journal: bytes) -> None:
+        if not self._parts.iterable:
+            self._open(0)
+            RngRecorder.restore(journal)
+            return
+        # From the same generators on, doing the same again leads a stream to the same place.
+        epoch, attempts, began_at = pickle.loads(journal)
+        RngRecorder.restore(began_at)
+        self._open(epoch)
+        for position in range(attempts):
+            with contextlib.suppress(Exception):  # it has been reported
+                self._fetch([None] * self._parts.stream_batch if self._parts.batched else None, position)
 
     def produce(self, payload: bytes, writer: SlotWriter) -> tuple[int, bytes]:
         """Fetch, collate into the slot, encode; an exception becomes an error result."""
@@ -156,19 +175,22 @@ class LoaderProgram:
             self._keys.given = None if occurrences is None else iter(occurrences)
         self._fetcher.collator.into(writer.reserve)
         before = [getattr(self._counts, name) for name in COUNTED]
+        start = self._fetcher.consumed
         try:
-            if self._keys is None:
-                found = self._fetcher.fetch(index, position)
-            else:
-                with untouched():
-                    found = self._fetcher.fetch(index, position)
+            found = self._fetch(index, position)
         except StopIteration:
             return END, b""
-        self._batches += 1
         changed = [getattr(self._counts, name) - old for name, old in zip(COUNTED, before, strict=True)]
-        extra = (changed, self._fetcher.consumed if isinstance(self._fetcher, StreamFetcher) else 0)
+        extra = Extra(*changed, consumed=self._fetcher.consumed - start, shard_asked=self._asked())
         if found is SKIPPED:
-            return BATCH, pickle.dumps((None, (*extra, True)))
+            return BATCH, skipped(extra)
         batch, fresh = found
         with located(self._fetcher.last_indices, position):
-            return BATCH, encode(batch, fresh, writer, (*extra, False), strided=self._strided)
+            return BATCH, encode(batch, fresh, writer, extra, strided=self._setup.strided)
+
+    def _fetch(self, index: Any, position: int) -> Any:
+        self._attempts += 1
+        if self._keys is None:
+            return self._fetcher.fetch(index, position)
+        with untouched():
+            return self._fetcher.fetch(index, position)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +81,8 @@ class SerialIterator(Iterator[Any]):
             if kept is not None:  # the trainer's own random numbers are none of our business
                 kept.restore()
             self._left_at = time.perf_counter()
-            self._counts.produce_s += self._left_at - start
+            self._counts.wait_s += self._left_at - start
+            self._counts.produce_s = self._counts.wait_s
         return batch
 
     def _next_indices(self, position: int) -> Any:
@@ -111,7 +111,7 @@ class SerialIterator(Iterator[Any]):
             if self._pin_for is not None:
                 batch = torch_data.pin(batch, self._pin_for)
             self._counts.batches += 1
-            self._warn_if_longer_than_said()
+            torch_data.warn_if_longer(self._parts.dataset, self._length_said, self._progress.position, 0)
             return batch
 
     def _advance(self) -> None:
@@ -119,11 +119,3 @@ class SerialIterator(Iterator[Any]):
         if isinstance(self._fetcher, StreamFetcher):
             self._progress.samples = self._fetcher.consumed
 
-    def _warn_if_longer_than_said(self) -> None:
-        said = self._length_said
-        if self._parts.iterable and said is not None and self._progress.position > said:
-            warnings.warn(
-                f"Length of IterableDataset {self._parts.dataset} was reported to be {said}"
-                f"(when accessing len(dataloader)), but {self._progress.position} samples have been fetched. ",
-                stacklevel=3,
-            )

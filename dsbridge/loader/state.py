@@ -50,11 +50,46 @@ class Generators:
 
 
 @dataclass(slots=True)
+class Workers:
+    """Where the workers of an iteration stood behind the batches that were delivered (rng="torch").
+
+    ``drew``: whether this iteration drew the base seed, or went on with workers that had it. ``journals`` has a ``read()``
+    that gives one record a worker.
+    """
+
+    base_seed: int
+    drew: bool
+    journals: Any
+
+    def read(self) -> list[bytes]:
+        """The workers' records."""
+        return self.journals.read()  # type: ignore[no-any-return]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"base_seed": self.base_seed, "drew": self.drew, "journals": [record.hex() for record in self.read()]}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Workers:
+        """The inverse of ``to_dict``."""
+        return cls(data["base_seed"], data["drew"], _Read([bytes.fromhex(text) for text in data["journals"]]))
+
+
+@dataclass(slots=True)
+class _Read:
+    records: list[bytes]
+
+    def read(self) -> list[bytes]:
+        return self.records
+
+
+@dataclass(slots=True)
 class Progress:
     """One iteration as far as it has come; kept by the loader after the iterator is gone.
 
-    ``position`` counts batches drawn, ``samples`` the samples taken from a stream; ``start`` holds the
-    generators before anything was drawn, ``sampler`` the index sampler of this epoch.
+    ``position`` counts batches delivered in order, ``ahead`` are positions behind a gap (in_order=False), ``samples`` counts
+    the samples taken from a stream; ``start`` holds the generators before anything was drawn, ``sampler`` the index
+    sampler of this epoch.
     """
 
     epoch: int
@@ -64,6 +99,22 @@ class Progress:
     position: int = 0
     samples: int = 0
     finished: bool = False
+    ahead: set[int] = field(default_factory=set)
+    workers: Workers | None = None
+
+    def deliver(self, position: int) -> None:
+        """The batch at this position is on its way to the user.
+
+        >>> progress = Progress(0, Generators.capture([]), None, None)
+        >>> for position in (1, 2, 0, 5):
+        ...     progress.deliver(position)
+        >>> progress.position, progress.ahead
+        (3, {5})
+        """
+        self.ahead.add(position)
+        while self.position in self.ahead:
+            self.ahead.remove(self.position)
+            self.position += 1
 
 
 @dataclass(slots=True)
@@ -79,6 +130,8 @@ class Saved:
     now: Generators
     sampler_epoch: int | None
     setting: dict[str, Any] = field(default_factory=dict)
+    ahead: set[int] = field(default_factory=set)
+    workers: Workers | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: numbers, strings, lists; ready for JSON or a checkpoint."""
@@ -93,6 +146,8 @@ class Saved:
             "start": None if self.start is None else self.start.to_dict(),
             "now": self.now.to_dict(),
             "sampler_epoch": self.sampler_epoch,
+            "ahead": sorted(self.ahead),
+            "workers": None if self.workers is None else self.workers.to_dict(),
         }
 
     @classmethod
@@ -119,4 +174,6 @@ class Saved:
             now=Generators.from_dict(data["now"]),
             sampler_epoch=data["sampler_epoch"],
             setting=data["setting"],
+            ahead=set(data["ahead"]),
+            workers=None if data["workers"] is None else Workers.from_dict(data["workers"]),
         )

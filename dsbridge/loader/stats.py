@@ -26,12 +26,16 @@ class LoaderStats:
     samples: int = 0
     bytes: int = 0
     produce_s: float = 0.0
+    queue_s: float = 0.0
+    wait_s: float = 0.0
     hold_s: float = 0.0
     skipped_samples: int = 0
     skipped_batches: int = 0
     replaced_samples: int = 0
     spilled_batches: int = 0
     restarts: int = 0
+    pickled_columns: int = 0
+    slots: int = 0
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -42,8 +46,8 @@ class LoaderStats:
     @property
     def waiting(self) -> float:
         """The share of the time the trainer waited for data, 0 to 1."""
-        total = self.produce_s + self.hold_s
-        return self.produce_s / total if total else 0.0
+        total = self.wait_s + self.hold_s
+        return self.wait_s / total if total else 0.0
 
     @property
     def verdict(self) -> str:

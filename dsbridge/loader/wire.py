@@ -1,93 +1,259 @@
-"""A batch between two processes: arrays in the slot, the nesting around them as a recipe."""
+"""A batch between two processes: arrays in the slot, the nesting around them as a recipe.
+
+The recipe is a pickle in which tensors and numeric arrays are references into the slot, wherever in the batch they are.
+Lists of vectors (ragged columns) are one block of values with offsets, as in Arrow. What else has buffers
+of its own (pyarrow, pandas, structured arrays) keeps them in the slot too, by pickle's protocol 5.
+"""
 
 from __future__ import annotations
 
+import functools
+import io
 import pickle
-import traceback
-from collections.abc import Callable, Set
-from typing import Any
+import struct
+from collections.abc import Set
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from dsbridge.errors import SampleError
 from dsbridge.frameworks import torch_tensors
 from dsbridge.prefetch.worker import SlotWriter
 from dsbridge.schema.columns import path_name
+from dsbridge.schema.dtypes import lookup
 from dsbridge.schema.structure import Path, map_leaves
-from dsbridge.sources.locate import locate
+
+_PLAIN_KINDS = "biufcV"
+_RAGGED_FROM = 8  # vectors in a list; with fewer a reference each is as fast
+_IN_BAND_BYTES = 1 << 12  # smaller buffers stay in the pickle
 
 
-class Ref:
-    """Stands in a recipe for an array in the slot; ``tensor`` says that it was a torch tensor.
+class Extra(NamedTuple):
+    """What a result says beside its batch: counters of this batch, how far a stream is, whether it was skipped."""
 
-    ``strides`` (in bytes) only where the array is not contiguous.
-    """
-
-    __slots__ = ("dtype", "offset", "shape", "strides", "tensor")
-
-    def __init__(
-        self,
-        offset: int,
-        dtype: np.dtype[Any],
-        shape: tuple[int, ...],
-        tensor: bool,
-        strides: tuple[int, ...] | None = None,
-    ) -> None:
-        self.offset, self.dtype, self.shape, self.tensor, self.strides = offset, dtype, shape, tensor, strides
-
-    def array(self, data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """The array, as a view of the slot's bytes."""
-        if self.strides is not None:
-            size = _extent(self.shape, self.strides, self.dtype.itemsize)
-            flat = data[self.offset : self.offset + size].view(self.dtype)
-            return np.lib.stride_tricks.as_strided(flat, self.shape, self.strides)
-        size = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
-        return data[self.offset : self.offset + size].view(self.dtype).reshape(self.shape)
+    samples: int = 0
+    skipped_samples: int = 0
+    skipped_batches: int = 0
+    replaced_samples: int = 0
+    consumed: int = 0
+    skipped: int = 0
+    shard_asked: int = 0
+    pickled: int = 0
+    buffers: int = 0
 
 
-def encode(batch: Any, fresh: Set[int], writer: SlotWriter, extra: Any, *, strided: bool = False) -> bytes:
+_EXTRA = struct.Struct(f"<{len(Extra._fields)}q")
+_SPAN = struct.Struct("<qq")
+
+
+def encode(batch: Any, fresh: Set[int], writer: SlotWriter, extra: Extra, *, strided: bool = False) -> bytes:
     """The recipe of a batch whose arrays are in the slot; those that are not yet are written to it, once.
 
     ``strided``: tensors keep their strides, except the ``fresh`` ones, which torch's worker makes contiguous, and
     arrays Fortran's order, which pickle keeps.
-    Text, numbers and other objects are pickled. Raises TypeError naming the column for what does not pickle.
+    Raises TypeError naming the column for what does not pickle, MemoryError when there is none.
     """
-
-    def leaf(value: Any, path: Path) -> Any:
-        if torch_tensors.is_tensor(value):
-            plain = value.device.type == "cpu" and not value.requires_grad and not torch_tensors.why_not_numpy(value)
-            if not plain:
-                return value
-            keep = strided and id(value) not in fresh and not value.is_contiguous()
-            return (_laid_out if keep else _written)(torch_tensors.to_numpy(value), True, writer)
-        if type(value) is np.ndarray and value.dtype.kind not in "OUSmM" and not value.dtype.names:
-            native = value.astype(value.dtype.newbyteorder("="), copy=False)  # as a pickled array arrives in torch
-            keep = strided and native.flags.f_contiguous and not native.flags.c_contiguous
-            return (_laid_out if keep else _written)(native, False, writer)
-        return value
-
-    template = map_leaves(leaf, batch)
+    file = io.BytesIO()
+    pickler = _Encoder(file, writer, fresh, strided)
     try:
-        return pickle.dumps((template, extra), protocol=5)
+        pickler.dump(_with_ragged(batch))
+    except MemoryError:
+        raise
     except Exception as exc:
         raise TypeError(f"the batch cannot be sent by a worker: {_unpicklable(batch)} ({exc})") from exc
+    spans = b"".join(_SPAN.pack(*span) for span in pickler.spans)
+    extra = extra._replace(pickled=pickler.pickled, buffers=len(pickler.spans))
+    return b"".join((_EXTRA.pack(*extra), spans, file.getbuffer()))
 
 
-def _written(array: np.ndarray[Any, Any], tensor: bool, writer: SlotWriter) -> Ref:
-    offset = writer.offset_of(array) if array.flags.c_contiguous else -1
-    if offset < 0:
-        target = writer.reserve(array.nbytes)
-        offset = writer.used - array.nbytes
-        np.copyto(target.view(array.dtype).reshape(array.shape), array)
-    return Ref(offset, array.dtype, array.shape, tensor)
+def skipped(extra: Extra) -> bytes:
+    """The recipe of a batch that there is not: on_error="skip" left nothing of it."""
+    return _EXTRA.pack(*extra._replace(skipped=1)) + pickle.dumps(None)
 
 
-def _laid_out(array: np.ndarray[Any, Any], tensor: bool, writer: SlotWriter) -> Ref:
-    """Written with its strides, gaps and overlaps included."""
-    target = writer.reserve(_extent(array.shape, array.strides, array.itemsize))
-    offset = writer.used - target.nbytes
-    np.copyto(np.lib.stride_tricks.as_strided(target.view(array.dtype), array.shape, array.strides), array)
-    return Ref(offset, array.dtype, array.shape, tensor, array.strides)
+def decode(recipe: bytes, data: np.ndarray[Any, Any]) -> tuple[Any, Extra]:
+    """(batch, extra): the batch as the worker had it, its arrays and tensors over ``data``, owned by nobody else."""
+    extra = Extra._make(_EXTRA.unpack_from(recipe))
+    at = _EXTRA.size
+    buffers = []
+    for _ in range(extra.buffers):
+        offset, nbytes = _SPAN.unpack_from(recipe, at)
+        buffers.append(data[offset : offset + nbytes].data)
+        at += _SPAN.size
+    return _Decoder(io.BytesIO(memoryview(recipe)[at:]), data, buffers).load(), extra
+
+
+class _Ragged:
+    """A list or tuple of vectors of one dtype."""
+
+    __slots__ = ("vectors",)
+
+    def __init__(self, vectors: Any) -> None:
+        self.vectors = vectors
+
+
+class _Encoder(pickle.Pickler):
+    def __init__(self, file: io.BytesIO, writer: SlotWriter, fresh: Set[int], strided: bool) -> None:
+        super().__init__(file, protocol=5, buffer_callback=self._buffer)
+        self._writer, self._fresh, self._strided = writer, fresh, strided
+        self.spans: list[tuple[int, int]] = []
+        self.pickled = 0
+
+    def reducer_override(self, value: Any) -> Any:
+        """Called by pickle for whatever is no plain Python container, number or text."""
+        if type(value) is np.ndarray:
+            if is_numeric(value.dtype):
+                return self._array(value)
+        elif torch_tensors.is_plain(value):
+            return self._tensor(value)
+        elif type(value) is _Ragged:
+            return self._ragged(value.vectors)
+        elif not isinstance(value, type):
+            self.pickled += 1
+        return NotImplemented
+
+    def _array(self, array: np.ndarray[Any, Any]) -> Any:
+        native = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))  # as a pickled one arrives
+        keep = self._strided and native.flags.f_contiguous and not native.flags.c_contiguous
+        return place, (*(self._laid_out if keep else self._written)(native), False)
+
+    def _tensor(self, tensor: Any) -> Any:
+        array = torch_tensors.to_numpy(tensor)
+        keep = self._strided and id(tensor) not in self._fresh and not array.flags.c_contiguous
+        return place, (*(self._laid_out if keep else self._written)(array), True)
+
+    def _written(self, array: np.ndarray[Any, Any]) -> tuple[Any, ...]:
+        offset = self._writer.offset_of(array) if array.flags.c_contiguous else -1
+        if offset < 0:
+            target = self._writer.reserve(array.nbytes)
+            offset = self._writer.used - array.nbytes
+            np.copyto(target.view(array.dtype).reshape(array.shape), array)
+        return offset, _code(array.dtype), array.shape, None
+
+    def _laid_out(self, array: np.ndarray[Any, Any]) -> tuple[Any, ...]:
+        """Written with its strides, gaps and overlaps included."""
+        target = self._writer.reserve(_extent(array.shape, array.strides, array.itemsize))
+        offset = self._writer.used - target.nbytes
+        np.copyto(np.lib.stride_tricks.as_strided(target.view(array.dtype), array.shape, array.strides), array)
+        return offset, _code(array.dtype), array.shape, array.strides
+
+    def _ragged(self, vectors: Any) -> Any:
+        tensors = type(vectors[0]) is not np.ndarray
+        arrays = [torch_tensors.to_numpy(vector) for vector in vectors] if tensors else vectors
+        dtype = arrays[0].dtype
+        offsets = np.zeros(len(arrays) + 1, np.int64)
+        np.cumsum([array.size for array in arrays], out=offsets[1:])
+        target = self._writer.reserve(int(offsets[-1]) * dtype.itemsize)
+        at = self._writer.used - target.nbytes
+        np.concatenate(arrays, out=target.view(dtype))
+        return place_ragged, (at, _code(dtype), self._written(offsets)[0], len(arrays), tensors, type(vectors) is tuple)
+
+    def _buffer(self, buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < _IN_BAND_BYTES:
+            return True
+        self._writer.reserve(raw.nbytes)[:] = np.frombuffer(raw, np.uint8)
+        self.spans.append((self._writer.used - raw.nbytes, raw.nbytes))
+        return False
+
+
+class _Decoder(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, data: np.ndarray[Any, Any], buffers: list[Any]) -> None:
+        super().__init__(file, buffers=buffers)
+        self._data = data
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Called by pickle for each name; ours are bound to the data."""
+        if module == __name__:
+            return functools.partial(globals()[name], data=self._data)
+        return super().find_class(module, name)
+
+
+def place(
+    offset: int, code: str, shape: tuple[int, ...], strides: Any, tensor: bool, *, data: np.ndarray[Any, Any]
+) -> Any:
+    """An array or tensor over the slot's bytes: what a recipe says of it."""
+    dtype = _dtype(code)
+    if strides is not None:
+        flat = data[offset : offset + _extent(shape, strides, dtype.itemsize)].view(dtype)
+        array = np.lib.stride_tricks.as_strided(flat, shape, strides)
+    else:
+        size = dtype.itemsize
+        for length in shape:
+            size *= length
+        array = data[offset : offset + size].view(dtype).reshape(shape)
+    return torch_tensors.from_numpy(array) if tensor else array
+
+
+def place_ragged(
+    at: int, code: str, offsets_at: int, count: int, tensors: bool, as_tuple: bool, *, data: np.ndarray[Any, Any]
+) -> Any:
+    """A list (or tuple) of vectors over the slot's bytes."""
+    dtype = _dtype(code)
+    offsets = data[offsets_at : offsets_at + 8 * (count + 1)].view(np.int64)
+    values = data[at : at + int(offsets[-1]) * dtype.itemsize].view(dtype)
+    if tensors:
+        vectors = list(torch_tensors.from_numpy(values).split(np.diff(offsets).tolist()))
+    else:
+        bounds = offsets.tolist()
+        vectors = [values[start:end] for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+    return tuple(vectors) if as_tuple else vectors
+
+
+def is_numeric(dtype: np.dtype[Any]) -> bool:
+    """Whether an array is a block of numbers: no objects, text, dates or records.
+
+    >>> is_numeric(np.dtype("float32")), is_numeric(np.dtype("datetime64[s]"))
+    (True, False)
+    """
+    return dtype.kind in _PLAIN_KINDS and dtype.names is None and _code(dtype) != ""
+
+
+def _with_ragged(node: Any) -> Any:
+    kind = type(node)
+    if kind in (list, tuple):
+        if len(node) >= _RAGGED_FROM and _is_ragged(node):
+            return _Ragged(node)
+        if not node or isinstance(node[0], (str, bytes, int, float)):
+            return node
+        inner = [_with_ragged(value) for value in node]
+        return node if all(map(_same, inner, node)) else kind(inner)
+    if kind is dict:
+        values = {key: _with_ragged(value) for key, value in node.items()}
+        return node if all(map(_same, values.values(), node.values())) else values
+    return node
+
+
+def _same(a: Any, b: Any) -> bool:
+    return a is b
+
+
+def _is_ragged(values: Any) -> bool:
+    first = values[0]
+    if type(first) is np.ndarray:
+        alike = is_numeric(first.dtype) and first.dtype.isnative
+    else:
+        alike = torch_tensors.is_plain(first) and not first.is_conj()
+    if not alike or set(map(type, values)) != {type(first)} or len(set(map(id, values))) != len(values):
+        return False
+    plain = all(map(torch_tensors.is_plain, values)) if type(first) is not np.ndarray else True
+    return plain and {value.ndim for value in values} == {1} and {value.dtype for value in values} == {first.dtype}
+
+
+@functools.cache
+def _code(dtype: np.dtype[Any]) -> str:
+    """A name from which ``_dtype`` finds this dtype again; empty if there is none."""
+    try:
+        return dtype.name if _dtype(dtype.name) == dtype.newbyteorder("=") else ""
+    except TypeError:
+        return ""
+
+
+@functools.cache
+def _dtype(code: str) -> np.dtype[Any]:
+    try:
+        return lookup(code).numpy
+    except ValueError:
+        return np.dtype(code)
 
 
 def _extent(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> int:
@@ -107,70 +273,3 @@ def _unpicklable(batch: Any) -> str:
 
     map_leaves(leaf, batch)
     return found[0]
-
-
-def decode(recipe: bytes, data: np.ndarray[Any, Any], finish: Callable[[Any], Any]) -> tuple[Any, Any]:
-    """(batch, extra): the nesting with ``finish(leaf)`` for each leaf, arrays and tensors over ``data``."""
-    template, extra = pickle.loads(recipe)
-
-    def leaf(value: Any, path: Path) -> Any:
-        try:
-            return finish(Filled(value.array(data), value.tensor) if isinstance(value, Ref) else value)
-        except SampleError as exc:
-            raise exc.at(exc.index, path_name(path, template)) from exc.__cause__
-
-    return map_leaves(leaf, template), extra
-
-
-class Filled:
-    """An array that came in a slot: ours, contiguous, shared with nobody."""
-
-    __slots__ = ("array", "tensor")
-
-    def __init__(self, array: np.ndarray[Any, Any], tensor: bool) -> None:
-        self.array, self.tensor = array, tensor
-
-
-class WorkerTraceback(Exception):
-    """The cause of an exception that was raised in a worker: its traceback there, as text.
-
-    >>> print(WorkerTraceback("Traceback ..."))
-    Traceback ...
-    """
-
-
-def encode_error(exc: BaseException, worker: int) -> bytes:
-    """An exception as bytes: its class, arguments and attributes; its constructor is never called again."""
-    text = f"in worker {worker}:\n" + "".join(traceback.format_exception(exc))
-    cls = type(exc)
-    place = getattr(exc, "dsb_index", None), getattr(exc, "dsb_position", None)
-    state = {key: value for key, value in exc.__dict__.items() if key not in ("dsb_index", "dsb_position")}
-    if "_dsb_original" in cls.__dict__:
-        cls = cls._dsb_original  # type: ignore[attr-defined]
-    data = _sendable((cls, exc.args, state, place, text)) or _sendable((cls, exc.args, {}, place, text))
-    if data:
-        return data
-    plain = SampleError(f"{type(exc).__qualname__} in a worker: {exc}")
-    return pickle.dumps((SampleError, plain.args, plain.__dict__, place, text))
-
-
-def _sendable(value: Any) -> bytes:
-    try:
-        data = pickle.dumps(value)
-        pickle.loads(data)
-    except Exception:  # whatever a user's class does
-        return b""
-    return data
-
-
-def decode_error(data: bytes) -> BaseException:
-    """The exception again, with its place in attributes and message and the worker's traceback as its cause."""
-    cls, args, state, place, text = pickle.loads(data)
-    exc: BaseException = cls.__new__(cls, *args)
-    exc.args = args
-    exc.__dict__.update(state)
-    nowhere = place[0] is None or "[dataset index" in str(exc)  # worker_init_fn has no sample
-    located = exc if nowhere else locate(exc, *place)
-    located.dsb_index, located.dsb_position = place  # type: ignore[attr-defined]
-    located.__cause__ = WorkerTraceback(text)
-    return located

@@ -1,7 +1,8 @@
 """Pipes with fixed records: no lock that a killed process could hold.
 
 A write of up to PIPE_BUF (4096) bytes is atomic, and so is a read of one record, as all records of a pipe have one size.
-Several workers read tasks from one pipe, or slot tokens, without knowing of each other.
+Several workers read tasks from one pipe, or slot tokens, without knowing of each other. Reading ends do not block: who
+wants to wait polls, and finds that another reader was faster when there is nothing left.
 """
 
 from __future__ import annotations
@@ -10,20 +11,18 @@ import contextlib
 import os
 import struct
 import weakref
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-TASK = struct.Struct("<qqq")  # number, kind, bytes of payload
+TASK = struct.Struct("<qqqq")  # number, kind, place and bytes of the payload (BEGIN: epoch and seed)
 TOKEN = struct.Struct("<q")
-RESULT = struct.Struct("<qqqqqqq")  # number, kind, worker, slot, bytes used, recipe offset, nanoseconds
+RESULT = struct.Struct("<qqqqqqqq")  # the fields of Result
 
 STOP, WORK, BEGIN = 0, 1, 2  # kinds of task
-BATCH, ERROR, END = 0, 1, 2  # kinds of result
+BATCH, ERROR, END, HUNGRY = 0, 1, 2, 3  # kinds of result; HUNGRY: a worker waits for a slot
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a worker says about a task: where its slot's ``used`` bytes end and its recipe begins."""
+class Result(NamedTuple):
+    """What a worker says about a task: where its slot's ``used`` bytes end and its recipe begins; times are monotonic."""
 
     number: int
     kind: int
@@ -31,7 +30,8 @@ class Result:
     slot: int
     used: int
     recipe_at: int
-    produce_ns: int
+    started_ns: int
+    finished_ns: int
 
 
 class Pipe:
@@ -42,7 +42,10 @@ class Pipe:
     """
 
     def __init__(self, ends: tuple[int, int] | None = None) -> None:
-        self.reader, self.writer = ends or os.pipe()
+        if ends is None:
+            ends = os.pipe()
+            os.set_blocking(ends[0], False)
+        self.reader, self.writer = ends
         self._owner = os.getpid()
         self._closer = weakref.finalize(self, _close, self.reader, self.writer)
         self._closer.atexit = False
@@ -60,33 +63,28 @@ class Pipe:
         """Whether ``close`` was not called yet."""
         return self._closer.alive
 
-    def read(self, size: int) -> bytes:
-        """One record; blocks; empty at the end of file."""
-        return os.read(self.reader, size)
+    def read(self, size: int) -> bytes | None:
+        """Up to ``size`` bytes, whole records; None if there is nothing now; empty at the end of file."""
+        try:
+            return os.read(self.reader, size)
+        except BlockingIOError:
+            return None
 
     def write(self, record: bytes) -> None:
         """Write one record, whole or not at all."""
         os.write(self.writer, record)
 
     def drain(self, size: int) -> None:
-        """Take out all records, without waiting, though others may be reading too.
-
-        Through a second opening of the pipe: whether reads wait is a property of the opening, which workers share.
-        """
-        descriptor = os.open(f"/proc/self/fd/{self.reader}", os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            with contextlib.suppress(BlockingIOError):
-                while os.read(descriptor, size):
-                    pass
-        finally:
-            os.close(descriptor)
+        """Take out all records, though others may be reading too."""
+        while self.read(size):
+            pass
 
     def close_writer(self) -> None:
         """Close the writing end only: readers see the end of file when nobody else has it."""
-        self._closer.detach()
-        os.close(self.writer)
-        self._closer = weakref.finalize(self, _close, self.reader)
-        self._closer.atexit = False
+        if self._closer.detach() is not None:
+            os.close(self.writer)
+            self._closer = weakref.finalize(self, _close, self.reader)
+            self._closer.atexit = False
 
     def close(self) -> None:
         """Close both ends."""
@@ -96,12 +94,12 @@ class Pipe:
 class Tokens(Pipe):
     """Free slots. Finalizers of batches give theirs back from any thread, but never from a forked child.
 
-    >>> tokens = Tokens(); tokens.give(3); tokens.take()
-    3
+    >>> tokens = Tokens(); tokens.give(3); tokens.take(), tokens.take()
+    (3, None)
     """
 
     def give(self, slot: int) -> None:
-        """A slot is free."""
+        """A slot is free; -1 tells one worker that there will be none."""
         if self.is_mine:
             with contextlib.suppress(OSError):
                 os.write(self.writer, TOKEN.pack(slot))
@@ -109,11 +107,13 @@ class Tokens(Pipe):
     @property
     def is_mine(self) -> bool:
         """Whether this process made the pipe and has not closed it; a forked child inherits what others made."""
-        return os.getpid() == self._owner and self.is_open
+        return self.is_open and os.getpid() == self._owner
 
-    def take(self) -> int:
-        """Wait for a free slot; -1 means that there will be none."""
-        record = os.read(self.reader, TOKEN.size)
+    def take(self) -> int | None:
+        """A free slot, None if there is none now, -1 if there will be none."""
+        record = self.read(TOKEN.size)
+        if record is None:
+            return None
         return int(TOKEN.unpack(record)[0]) if record else -1
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
+import struct
+import termios
 import threading
 import weakref
-from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,57 +23,76 @@ logger = logging.getLogger("dsbridge")
 class Slots:
     """The slots of one pool. Free ones are tokens in a pipe, from which workers help themselves.
 
-    Used from the trainer's thread, but leases end on any. Out of slots it takes another of the segment while
-    ``max_bytes`` allows, then batches are copied out: nothing that somebody holds is ever written to, and no worker
-    waits for ever.
+    Few slots are in circulation, so that they stay in the cache: one for each worker to write, and one more. Another is
+    added when the trainer waits while a worker has no slot to write to; one that comes back while enough circulate is
+    put aside, on top of the segment's stack. What somebody keeps is never written to: out of slots it takes more while
+    ``max_bytes`` allows (then it starts with one), and copies batches out beyond.
+
+    Used from the trainer's thread, but leases end on any.
     """
 
-    def __init__(self, segment: Segment, count: int, max_bytes: int | None) -> None:
-        self._segment, self._max_bytes = segment, max_bytes
+    def __init__(self, segment: Segment, workers: int, in_flight: int, max_bytes: int | None) -> None:
+        self._segment, self._most, self._max_bytes = segment, in_flight + 1, max_bytes
         self.tokens = Tokens()
+        self._owner = os.getpid()
         self.grown = self.spilled = 0
         self._mine: set[int] = set()
         self._leased: set[int] = set()
-        self._returned: deque[int] = deque()
-        self._high_water: dict[int, int] = {}
-        self._aside: dict[Result, np.ndarray[Any, Any]] = {}  # results that were copied out while they waited
+        self._largest = 0
+        self._aside: dict[int, np.ndarray[Any, Any]] = {}  # results that were copied out while they waited
         self._closed = False
         self._lock = threading.RLock()  # reentrant: a finalizer may run in the middle of anything
-        for _ in range(count):
-            self.add()
+        self._loose = 0  # slots that are tokens, with workers, or in results that wait
+        self._target = workers + 1 if max_bytes is None else 1
+        for _ in range(self._target):
+            self._add()
 
-    def add(self) -> bool:
-        """Put one more slot into circulation; False if the segment has no more."""
+    def _add(self) -> bool:
         slot = self._segment.take_slot()
         if slot is None:
             return False
         self._mine.add(slot)
+        self._loose += 1
         self.tokens.give(slot)
         return True
 
     @property
     def leased(self) -> int:
-        """Slots that hold batches somebody still has."""
-        while self._returned:
-            self._leased.discard(self._returned.popleft())
+        """How many slots hold batches that somebody still has."""
         return len(self._leased)
 
-    def keep_moving(self, done: Iterable[Result]) -> None:
-        """If every slot is leased or holds one of these results, which wait, workers would wait for ever: take another
-        slot, or copy the results out."""
-        waiting = [result for result in done if result.slot >= 0 and result not in self._aside]
-        if self.leased + len(waiting) < len(self._mine) or self._grow(0):
-            return
-        for result in waiting:  # there is one, as a slot is never leased if it is the last
-            self._aside[result] = np.array(self._segment.view(self._segment.slot_at(result.slot), result.used))
-            self.tokens.give(result.slot)
+    def replace_lost(self) -> None:
+        """A worker died in the moment of taking a token: put another slot in the place of the one that may be lost."""
+        with self._lock:
+            if self._add():
+                self._loose -= 1
+
+    def keep_moving(self, done: Iterable[Result], hungry: bool) -> None:
+        """To be called before the trainer waits. ``done``: results that wait; ``hungry``: whether a worker has no slot.
+
+        If all slots are kept or hold results that wait, the workers would wait for ever: take another slot, or copy the
+        results out.
+        """
+        with self._lock:
+            waiting = [result for result in done if result.slot >= 0 and result.number not in self._aside]
+            if self._loose > len(waiting):
+                if hungry and self._loose < self._most and not self._queued():
+                    self._grow()
+                return
+            for result in waiting:
+                self._largest = max(self._largest, result.used)
+            if self._grow():
+                return
+            for result in waiting:
+                self._aside[result.number] = np.array(self._segment.view(self._segment.slot_at(result.slot), result.used))
+                self.tokens.give(result.slot)
 
     def recipe(self, result: Result) -> bytes:
         """The recipe of a result, copied."""
         if result.slot < 0:
             return b""
-        if result in self._aside:
-            return self._aside[result][result.recipe_at :].tobytes()
+        if result.number in self._aside:
+            return self._aside[result.number][result.recipe_at :].tobytes()
         at = self._segment.slot_at(result.slot) + result.recipe_at
         return self._segment.view(at, result.used - result.recipe_at).tobytes()
 
@@ -79,57 +101,66 @@ class Slots:
 
         Where memory is used up the bytes are copied out instead, and the slot is free at once.
         """
-        size = result.recipe_at
-        aside = self._aside.pop(result, None)
-        if aside is not None:
-            self._count_spilled()
-            return aside[:size]
-        if size == 0 or not self._may_lease(result):
-            private = np.array(self._segment.view(self._segment.slot_at(result.slot), max(size, 1)))[:size]
-            self.release(result)
-            return private
-        self._leased.add(result.slot)
-        array = self._segment.view(self._segment.slot_at(result.slot), size)
-        weakref.finalize(array, self._give_back, result.slot).atexit = False
+        size, slot = result.recipe_at, result.slot
+        with self._lock:
+            aside = self._aside.pop(result.number, None)
+            if aside is not None:
+                self._count_spilled()
+                return aside[:size]
+            self._largest = max(self._largest, result.used)
+            if size == 0 or (self._loose < 2 and not self._grow()):
+                if size:
+                    self._count_spilled()
+                private = np.array(self._segment.view(self._segment.slot_at(slot), max(size, 1)))[:size]
+                self.tokens.give(slot)
+                return private
+            self._leased.add(slot)
+            self._loose -= 1
+        array = self._segment.view(self._segment.slot_at(slot), size)
+        weakref.finalize(array, self._give_back, slot).atexit = False
         return array
 
     def release(self, result: Result) -> None:
         """Nobody wants what is in this slot."""
-        if self._aside.pop(result, None) is None and result.slot >= 0:
+        if self._aside.pop(result.number, None) is None and result.slot >= 0:
             self.tokens.give(result.slot)
 
-    def _may_lease(self, result: Result) -> bool:
-        self._high_water[result.slot] = max(self._high_water.get(result.slot, 0), result.used)
-        if self.leased + 1 < len(self._mine):
-            return True
-        if self._grow(result.used):
-            return True
-        self._count_spilled()
-        return False
-
-    def _grow(self, nbytes: int) -> bool:
-        """Take another slot, if there is one and so many more bytes are within ``max_bytes``."""
-        if self._max_bytes is not None and sum(self._high_water.values()) + nbytes > self._max_bytes:
+    def _grow(self) -> bool:
+        """Put another slot into circulation, if there is one and ``max_bytes`` allows."""
+        slot = self._segment.take_slot()
+        if slot is None:
             return False
-        if not self.add():
-            return False
+        if self._max_bytes is not None:
+            new = max(0, self._largest - int(self._segment.pages[slot])) if self._largest else self._max_bytes
+            if int(self._segment.pages.sum()) + new > self._max_bytes:
+                self._segment.put_slot(slot)
+                return False
+        self._segment.put_slot(slot)
         self.grown += 1
+        self._add()
+        self._target = max(self._target, self._loose)
         return True
+
+    def _queued(self) -> bool:
+        """Whether a token waits to be taken."""
+        return struct.unpack("i", fcntl.ioctl(self.tokens.reader, termios.FIONREAD, bytes(4)))[0] > 0
 
     def _count_spilled(self) -> None:
         self.spilled += 1
         if self.spilled == 1:
-            held = sum(self._high_water.values()) >> 20
+            held = int(self._segment.pages.sum()) >> 20
             logger.warning("%d batches are still held and use %d MB; further ones are copied out", self.leased, held)
 
     def _give_back(self, slot: int) -> None:
-        if not self.tokens.is_mine:  # a forked child inherits batches and their finalizers
+        if os.getpid() != self._owner:  # a forked child inherits batches and their finalizers
             return
         with self._lock:
-            if self._closed:
+            self._leased.discard(slot)
+            if self._closed or self._loose >= self._target:
+                self._mine.discard(slot)
                 self._segment.put_slot(slot)
             else:
-                self._returned.append(slot)
+                self._loose += 1
                 self.tokens.give(slot)
 
     def close(self) -> None:
@@ -138,6 +169,6 @@ class Slots:
             if self._closed:
                 return
             self._closed = True
-            _ = self.leased
             for slot in sorted(self._mine - self._leased, reverse=True):
                 self._segment.put_slot(slot)
+            self.tokens.close()

@@ -79,10 +79,10 @@ class Collator:
         return self._unknown
 
     def _tensors(self, values: Sequence[Any], path: Path) -> Any:
-        first = values[0]
-        nbytes = 0 if first.is_nested else len(values) * first.numel() * first.element_size()
-        if self._allocate is not None and nbytes >= self._min_bytes and torch_data.can_stack_into(values):
-            return self._made(torch_data.stack_into(values, self._allocate(nbytes)))
+        if self._allocate is not None:
+            stacked = torch_data.stack_into(values, self._allocate, self._min_bytes)
+            if stacked is not None:
+                return self._made(stacked)
         try:
             return self._made(torch_data.stack(values))
         except RuntimeError as exc:
