@@ -237,9 +237,9 @@ class ParallelIterator(Iterator[Any]):
                 "this iteration is over: a newer one over the same persistent workers has begun. "
                 "Hint: finish it first, or use persistent_workers=False"
             ) from None
-        finally:
-            if self._pool.closed and self._loader._pool_of_workers is self._pool:
-                self._loader._pool_of_workers = None
+        except BaseException:
+            self._forget_closed()
+            raise
         if result is None:
             self._finish(kill=True)
             raise RuntimeError(f"DataLoader timed out after {timeout} seconds")
@@ -297,3 +297,8 @@ class ParallelIterator(Iterator[Any]):
         self._progress.finished = True
         if kill or self._loader._pool_of_workers is not self._pool:
             self._pool.close()
+            self._forget_closed()
+
+    def _forget_closed(self) -> None:
+        if self._pool.closed and self._loader._pool_of_workers is self._pool:
+            self._loader._pool_of_workers = None

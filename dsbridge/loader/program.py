@@ -110,7 +110,7 @@ class LoaderProgram:
     def begin(self, epoch: int, seed: int) -> None:
         """A new epoch in a worker that lives on: streams start anew, generators go on; ``seed`` is for IterDataPipes."""
         self._failed, self._failure_said = None, False
-        self._pipe_seed = seed
+        self._pipe_seed = None if self._setup.pipe_seed is None else seed
         try:
             self._open(epoch)
         except Exception as exc:

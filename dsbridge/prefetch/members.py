@@ -6,8 +6,10 @@ import contextlib
 import os
 import select
 import signal
+import threading
 import time
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,12 +77,13 @@ class Crew:
             others,
         )
         process = self._context.Process(target=worker_main, args=(self._program, link), daemon=True)
-        process.start()
-        member = Member(process, tasks, _watch(process))
-        if worker < len(self.members):
-            self.members[worker] = member
-        else:
-            self.members.append(member)
+        with _interrupts_wait():
+            process.start()
+            member = Member(process, tasks, _watch(process))
+            if worker < len(self.members):
+                self.members[worker] = member
+            else:
+                self.members.append(member)
         return member
 
     def stack_of(self, worker: int) -> str:
@@ -110,6 +113,24 @@ class Crew:
         for pipe in (self.lines.results, self.lines.alive, self.lines.stack, self.shared):
             if pipe is not None:
                 pipe.close()
+
+
+@contextlib.contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Ctrl-C while a worker starts comes behind it: a KeyboardInterrupt in one of Python's hooks for forks gets lost, and
+    a worker that nobody has noted would stay."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or handler is None:
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _watch(process: Any) -> int:

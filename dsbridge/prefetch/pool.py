@@ -21,6 +21,7 @@ from dsbridge.prefetch.worker import NONE, READY, SEQ, SLOT, STARTED, TAKING, WA
 logger = logging.getLogger("dsbridge")
 
 IN_COMPANY, ALONE = 2, 5  # a task that outlived two workers is done alone; when it kills five more, it is what kills
+CATCHING_UP = 20
 MOST_UNDER_WAY = 512  # what pipes hold for sure, so that nobody blocks on writing
 
 
@@ -224,13 +225,14 @@ class WorkerPool:
             pass
         code, pid, number, slot = member.process.exitcode, member.process.pid, int(control[SEQ]), int(control[SLOT])
         early = control[READY] != 1
+        has_worked = self._behind[worker][0] >= 0 or bool(self._first_journals[worker])
         task = None if number in self._done else self._under_way.get(number)
         if slot == TAKING:
             self.slots.replace_lost()
         elif slot >= 0 and number != self._behind[worker][0]:  # else its result has the slot
             self.slots.tokens.give(slot)
         control[:] = NONE
-        self._judge(pid, code, task, early)
+        self._judge(pid, code, task, early, has_worked)
         logger.warning("worker %d (pid %d) died (%s) and is replaced", worker, pid, exit_text(code))
         self.restarts += 1
         member.forget()
@@ -243,12 +245,13 @@ class WorkerPool:
             replacement.tasks.write(self._epoch[1])
         self._hand_over(worker, task if alone else None)
 
-    def _judge(self, pid: int, code: int | None, task: Task | None, early: bool) -> None:
+    def _judge(self, pid: int, code: int | None, task: Task | None, early: bool, has_worked: bool) -> None:
         """Raise if there is no point in going on: a task kills, or workers do not live to take one."""
-        self._early_deaths += early
+        self._early_deaths = self._early_deaths + 1 if early else 0
         if task is not None:
             task.deaths += 1
-        given_up = self._early_deaths > self.settings.max_restarts
+        # one that catches up with a stream has a long way to go, and may be killed on it more than once by chance
+        given_up = self._early_deaths > self.settings.max_restarts + has_worked * CATCHING_UP
         given_up |= task is not None and task.deaths >= IN_COMPANY + ALONE
         if self.settings.on_worker_death == "raise" or given_up:
             indices = [] if task is None else self.settings.describe(task.about)
