@@ -17,6 +17,8 @@ import numpy as np
 from dsbridge.prefetch.channels import Result, Tokens
 from dsbridge.prefetch.segment import Segment
 
+_BESIDE_BYTES = 1 << 14
+
 logger = logging.getLogger("dsbridge")
 
 
@@ -130,16 +132,21 @@ class Slots:
         slot = self._segment.take_slot()
         if slot is None:
             return False
-        if self._max_bytes is not None:
-            new = max(0, self._largest - int(self._segment.pages[slot])) if self._largest else self._max_bytes
-            if int(self._segment.pages.sum()) + new > self._max_bytes:
-                self._segment.put_slot(slot)
-                return False
+        if self._max_bytes is not None and not self._allows(slot):
+            self._segment.put_slot(slot)
+            return False
         self._segment.put_slot(slot)
         self.grown += 1
         self._add()
         self._target = max(self._target, self._loose)
         return True
+
+    def _allows(self, slot: int) -> bool:
+        """Whether a slot as large as the largest so far is within ``max_bytes``; what lies beside the arrays is not counted."""
+        pages = self._segment.pages
+        new = max(0, self._largest - int(pages[slot]))
+        beside = _BESIDE_BYTES * (np.count_nonzero(pages) + 1)
+        return self._largest > 0 and int(pages.sum()) + new <= self._max_bytes + beside
 
     def _queued(self) -> bool:
         """Whether a token waits to be taken."""

@@ -67,7 +67,10 @@ def scene(run_python: Any) -> Any:
             for process in _marked(mark):
                 process.kill()
             pytest.fail(f"still running after {timeout_s} s; stdout: {exc.stdout!r}; stderr: {exc.stderr!r}")
-        check_nothing_left(mark, files)
+        try:
+            check_nothing_left(mark, files)
+        except pytest.fail.Exception as exc:
+            pytest.fail(f"{exc}; {done}")
         assert done.returncode == exit_code, done.stdout + done.stderr
         assert done.stdout.splitlines()[-1:] == ([says] if says else []), done.stdout + done.stderr
         lines = [line for line in done.stderr.splitlines() if line.strip()]

@@ -145,6 +145,8 @@ def test_control_c(scene: Any) -> None:
                 return super().__getitem__(index)
         if sys.argv[1:]:
             mode = sys.argv[1]
+            import warnings
+            warnings.filterwarnings("ignore", "This DataLoader will create 4 worker processes")  # torch's advice
             print("ready", flush=True)
             try:
                 while mode == "starting":

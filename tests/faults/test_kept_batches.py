@@ -50,7 +50,7 @@ def test_one_kept_batch_of_each_epoch_costs_no_descriptor(scene: Any) -> None:
 
 
 def test_keep_first_every_or_none_with_little_memory(scene: Any) -> None:
-    """max_memory of three batches: kept ones stay as they are, the rest is copied out and counted, nothing hangs."""
+    """max_memory of a few batches: kept ones stay as they are, the rest is copied out and counted, nothing hangs."""
     scene(
         """
         from scenes import *
@@ -58,7 +58,9 @@ def test_keep_first_every_or_none_with_little_memory(scene: Any) -> None:
         for output in ("numpy", "mindspore"):
             for rng in ("torch", "sample"):
                 for keep in ("first", "every", "none", "third"):
-                    loader = numpy_loader(Ones(16 * 60, 20000), batch_size=16, rng=rng, output=output, max_memory=3 * nbytes)
+                    # the batch before, two of a worker that is ahead, one of the other: with these nothing is copied out
+                    limit = {"first": 5, "none": 4}.get(keep, 3) * nbytes
+                    loader = numpy_loader(Ones(16 * 60, 20000), batch_size=16, rng=rng, output=output, max_memory=limit)
                     kept = {}
                     for number, batch in enumerate(loader):
                         array = batch if output == "numpy" else batch.asnumpy()
@@ -73,7 +75,7 @@ def test_keep_first_every_or_none_with_little_memory(scene: Any) -> None:
                     spilled = loader.stats().spilled_batches
                     assert (spilled >= 40) if keep == "every" else (spilled >= 5) if keep == "third" else spilled == 0, (
                         output, rng, keep, spilled)
-                    del batch, array, kept
+                    batch = array = kept = None
         assert no_children()
         print("fine")
         """
