@@ -1,6 +1,6 @@
 """A contender's process: opens cases and runs epochs as told on stdin, one JSON object a line; answers on stdout.
 
-    {"do": "open", "case": {...}}          -> {"ok": true} | {"cannot": reason}
+    {"do": "open", "case": {...}}          -> {"ok": true, "batch_size": .., "workers": ..} | {"cannot": reason}
     {"do": "epoch"}                        -> {"run": {...}}
     {"do": "second", "repeats": 3}         -> {"seconds": ...}
     {"do": "stats"}                        -> {"stats": {...} | null}
@@ -53,7 +53,7 @@ class Actor:
         """Let go of what was open, then open a case."""
         self.do_close(request)
         self.opened = open_case(Case(**request["case"]))
-        return {"ok": True}
+        return {"ok": True, "batch_size": self.opened.batch_size, "workers": self.opened.workers}
 
     def do_epoch(self, request: dict[str, Any]) -> dict[str, Any]:
         """One epoch, measured."""

@@ -65,6 +65,7 @@ class Opened:
     stats: Callable[[], dict[str, Any] | None] = _nothing
     batch_size: int = 1
     limit: int | None = None
+    workers: int | None = None  # of the user's own loader, which decides that itself
 
     def __repr__(self) -> str:
         return f"Opened(batch_size={self.batch_size}, limit={self.limit})"
@@ -87,9 +88,7 @@ class Contender:
         return f"Contender({self.name!r})"
 
 
-_OURS, _MINDSPORE, _PEERS, _OWN = (
-    f"dsbridge.bench.{name}" for name in ("loaders", "mindspore_loaders", "peers", "own")
-)
+_OURS, _MINDSPORE, _PEERS, _OWN = (f"dsbridge.bench.{name}" for name in ("loaders", "mindspore_loaders", "peers", "own"))
 CONTENDERS: dict[str, Contender] = {
     contender.name: contender
     for contender in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 _PAGE_BYTES = 4096
@@ -95,7 +96,7 @@ def run_epoch(
     end = time.perf_counter()
     if not arrivals:
         raise ValueError("the loader gave no batch at all")
-    gaps = [later - earlier for earlier, later in zip(arrivals, arrivals[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(arrivals)]
     return Run(
         batches=len(arrivals),
         samples=len(arrivals) * batch_size,

@@ -20,16 +20,15 @@ def session_members(session: int) -> list[int]:
     >>> os.getpid() in session_members(os.getsid(0))
     True
     """
-    members = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                fields = _stat(name)
-            except OSError:
-                continue  # it has ended
-            if int(fields[3]) == session:
-                members.append(int(name))
-    return members
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and _session(name) == session]
+
+
+def _session(pid: str) -> int | None:
+    try:
+        fields = _stat(pid)
+    except OSError:  # it has ended
+        return None
+    return None if fields[0] == "Z" else int(fields[3])  # a zombie holds nothing and cannot be killed
 
 
 def cpu_s(session: int) -> float:
@@ -38,13 +37,14 @@ def cpu_s(session: int) -> float:
     >>> cpu_s(os.getsid(0)) >= 0
     True
     """
-    total = 0
-    for pid in session_members(session):
-        try:
-            total += sum(int(ticks) for ticks in _stat(str(pid))[11:15])
-        except OSError:
-            continue
-    return total / _TICKS
+    return sum(map(_ticks, session_members(session))) / _TICKS
+
+
+def _ticks(pid: int) -> int:
+    try:
+        return sum(int(ticks) for ticks in _stat(str(pid))[11:15])
+    except OSError:  # it has ended; its parent counts it
+        return 0
 
 
 def pss_bytes(session: int) -> int:
@@ -53,14 +53,15 @@ def pss_bytes(session: int) -> int:
     >>> pss_bytes(os.getsid(0)) >= 0
     True
     """
-    total = 0
-    for pid in session_members(session):
-        try:
-            with open(f"/proc/{pid}/smaps_rollup") as file:
-                total += sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
-        except OSError:
-            continue
-    return total * 1024
+    return 1024 * sum(map(_pss_kib, session_members(session)))
+
+
+def _pss_kib(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            return sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+    except OSError:
+        return 0
 
 
 class PeakMemory:

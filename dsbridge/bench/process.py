@@ -40,7 +40,7 @@ class ContenderProcess:
     def __init__(self) -> None:
         package = Path(__file__).resolve().parent.parent.parent  # so that the child imports this very dsbridge
         path = os.pathsep.join([str(package), *filter(None, [os.environ.get("PYTHONPATH")])])
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed by kill)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "dsbridge.bench.child"],
             stdin=subprocess.PIPE,

@@ -128,12 +128,7 @@ class Machine:
     @classmethod
     def here(cls, load_before: float = 0.0) -> Machine:
         """This machine; versions are read without importing anything."""
-        packages = {}
-        for name in _PACKAGES:
-            try:
-                packages[name] = importlib.metadata.version(name)
-            except importlib.metadata.PackageNotFoundError:
-                continue
+        packages = {name: version for name in _PACKAGES if (version := _version(name))}
         load = (round(load_before, 2), round(os.getloadavg()[0], 2))
         python = platform.python_version()
         return cls(platform.platform(), _processor(), processors(), python, packages, load)
@@ -141,6 +136,13 @@ class Machine:
     def __str__(self) -> str:
         packages = ", ".join(f"{name} {version}" for name, version in self.packages.items())
         return f"{self.cores} cores, {self.processor}, load average {self.load[0]} to {self.load[1]}; {packages}"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _processor() -> str:

@@ -84,17 +84,19 @@ class Runner:
     def __init__(self, plan: Plan, progress: Callable[[str], object] = lambda text: None) -> None:
         self.plan, self._progress = plan, progress
         self._processes: dict[str, ContenderProcess] = {}
+        self._workers, self._batch_size = plan.workers, 1
 
     def run(self) -> Results:
         """Run everything. A contender that fails is an entry of the results; ``UsageError`` and Ctrl-C pass through."""
         load = os.getloadavg()[0]
         plan = self.plan
         if plan.loader:
-            results = [WorkloadResult(plan.loader, plan.loader, 1, self._play(""))]
+            entries = self._play("")
+            results = [WorkloadResult(plan.loader, plan.loader, self._batch_size, entries)]
         else:
             chosen = [WORKLOADS[name] for name in plan.workloads]
             results = [WorkloadResult(w.name, w.title, w.batch_size, self._play(w.name)) for w in chosen]
-        return Results(plan.workers, plan.rounds, Machine.here(load), tuple(results))
+        return Results(self._workers, plan.rounds, Machine.here(load), tuple(results))
 
     def _play(self, workload: str) -> tuple[Entry, ...]:
         plan = self.plan
@@ -153,7 +155,7 @@ class Runner:
             with PeakMemory(self._process(player).pid) as peak:
                 self._epoch(player)
             player.peak_pss_bytes = peak.bytes
-        if self.plan.workers and player.case.contender in _PERSISTENT:
+        if self.plan.workers and not self.plan.loader and player.case.contender in _PERSISTENT:
             batches = min(player.case.batches or _SECOND_BATCHES, _SECOND_BATCHES)
             self._open(player, replace(player.case, batches=batches, persistent=True))
             answer = self._ask(player, {"do": "second", "repeats": max(self.plan.rounds, 3)})
@@ -164,6 +166,9 @@ class Runner:
         answer = self._ask(player, {"do": "open", "case": case.to_dict()})
         if "cannot" in answer:
             player.status, player.reason = "not run", answer["cannot"]
+        elif self.plan.loader:
+            self._batch_size = answer["batch_size"]
+            self._workers = answer["workers"] if answer["workers"] is not None else self._workers
         return player.status == "ok"
 
     def _epoch(self, player: _Player) -> Run:
