@@ -18,6 +18,7 @@ import queue
 import signal
 import sys
 import threading
+import traceback
 from typing import Any
 
 from dsbridge.bench import memory
@@ -47,7 +48,9 @@ class Actor:
             return {"error": str(exc), "usage": True}
         except Exception as exc:
             self.opened = None
-            return {"error": f"{type(exc).__name__}: {exc}", "usage": False}
+            place = traceback.extract_tb(exc.__traceback__)[-1]
+            where = f"{os.path.basename(place.filename)}:{place.lineno}"
+            return {"error": f"{type(exc).__name__}: {exc} [{where}]", "usage": False}
 
     def do_open(self, request: dict[str, Any]) -> dict[str, Any]:
         """Let go of what was open, then open a case."""
@@ -97,7 +100,7 @@ def _read(descriptor: int, lines: queue.SimpleQueue[bytes | None], busy: threadi
 
 
 def main() -> None:
-    """Serve until stdin ends."""
+    """Serve until stdin ends; ``ContenderProcess`` starts it."""
     requests, answers = os.dup(0), os.dup(1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)

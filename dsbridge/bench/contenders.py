@@ -132,7 +132,11 @@ def find(name: str, own: bool = False) -> Contender:
 
 
 def open_case(case: Case) -> Opened:
-    """Import the contender's code and let it get ready. Raises ``CannotRunError`` where it cannot run this."""
+    """Import the contender's code and let it get ready. Raises ``CannotRunError`` where it cannot run this.
+
+    >>> open_case(Case("in-process", "tiny", batches=1, distinct=2))
+    Opened(batch_size=256, limit=None)
+    """
     contender = find(case.contender, own=bool(case.loader))
     if contender.peer and importlib.util.find_spec(contender.peer) is None:
         raise CannotRunError(f"the package {contender.peer} is not installed (make bench-peers installs it)")

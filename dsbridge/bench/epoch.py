@@ -39,6 +39,11 @@ class Run:
         """Samples a second after the first batch."""
         return self.steady_per_s * self.samples / self.batches if self.batches else 0.0
 
+    @property
+    def whole_per_s(self) -> float:
+        """Batches a second over the whole epoch, its start and its end included."""
+        return self.batches / self.epoch_s
+
     def to_dict(self) -> dict[str, Any]:
         """As plain data; ``Run(**data)`` is the way back."""
         return asdict(self)

@@ -34,6 +34,11 @@ def load(spec: str) -> tuple[Any, Any]:
 
     ``spec`` names a loader, or a function without arguments that returns one. Raises ``UsageError`` where there is none;
     an exception of the user's own code passes through.
+
+    >>> load("json:dump_it")
+    Traceback (most recent call last):
+    ...
+    dsbridge.errors.UsageError: json has no 'dump_it'. Hint: did you mean dump or dumps?
     """
     module_name, name = check_spec(spec)
     try:
@@ -102,11 +107,14 @@ def verdict(result: WorkloadResult, workers: int, cores: int | None = None) -> s
     """One or two sentences: how dsbridge compares, and what bounds both.
 
     The bound is the rate of one process times the workers that have a core each.
+
+    >>> verdict(WorkloadResult("train:make", "", 1), workers=2)
+    'no verdict without figures of torch and dsbridge'
     """
     torch, ours, alone = (result.entry(name) for name in ("torch", "dsbridge", "in-process"))
     if torch is None or ours is None:
         missing = " and ".join(name for name, entry in (("torch", torch), ("dsbridge", ours)) if entry is None)
-        return f"no verdict: {missing} has no figures"
+        return f"no verdict without figures of {missing}"
     ratio = result.ratio("dsbridge", "torch") or 0.0
     rates = ours.median("steady_per_s"), torch.median("steady_per_s")
     head = f"dsbridge is {ratio:.1f}x torch on this loader ({rates[0]:.1f} against {rates[1]:.1f} batches/s)"
@@ -127,6 +135,11 @@ def verdict(result: WorkloadResult, workers: int, cores: int | None = None) -> s
 
 
 def judged(results: Results, cores: int | None = None) -> Results:
-    """The results with the verdict in them."""
+    """The results with the verdict in them.
+
+    >>> from dsbridge.bench.results import Machine
+    >>> judged(Results(2, 5, Machine.here()))
+    Results(0 workloads, 2 workers, 5 rounds)
+    """
     workloads = [replace(w, verdict=verdict(w, results.workers, cores)) for w in results.workloads]
     return replace(results, workloads=tuple(workloads))

@@ -27,7 +27,7 @@ METHOD = (
     "Each contender lives in a process of its own and takes its turn, one epoch each, round after round; the first round "
     "is not measured, medians are shown. Batches arrive as MindSpore tensors; the consumer reads one byte of each page and "
     "drops a batch before it asks for the next. Slow contenders get fewer batches. The rate counts batches after the first "
-    "one; “first” runs from asking for the iterator to the first batch; “2nd” is the same in later epochs with persistent "
+    "one, “whole” all of them over the whole epoch, start and end included; “first” runs from asking for the iterator to the first batch; “2nd” is the same in later epochs with persistent "
     "workers. Gaps lie between batches. CPU is that of the process tree, a batch. MB is the peak of the process tree's "
     "proportional set size, in an extra epoch."
 )
@@ -39,10 +39,10 @@ def _cells(kind: str, texts: Sequence[str]) -> str:
 
 def _bars(workload: WorkloadResult) -> str:
     entries = [entry for entry in workload.entries if entry.ok]
-    top = max((entry.median("steady_per_s") for entry in entries), default=1.0)
+    top = max((entry.median(workload.headline) for entry in entries), default=1.0)
     parts = []
     for entry in entries:
-        rate = entry.median("steady_per_s")
+        rate = entry.median(workload.headline)
         ours = " ours" if entry.contender in ("dsbridge", "to_mindspore") else ""
         bar = f'<div class="bar{ours}" style="width: {100 * rate / top:.2f}%"><span>{rate:,.1f} batches/s</span></div>'
         parts.append(f'<div title="{escape(entry.title)}">{escape(entry.contender)}</div>{bar}')

@@ -14,7 +14,11 @@ _OURS, _OTHERS = "#22aa77", "#99aabb"
 
 
 def require_matplotlib() -> Any:
-    """matplotlib's Figure, which draws without a display. Raises ``MissingDependencyError`` where it is not installed."""
+    """matplotlib's Figure, which draws without a display. Raises ``MissingDependencyError`` where it is not installed.
+
+    >>> require_matplotlib().__name__
+    'Figure'
+    """
     try:
         return importlib.import_module("matplotlib.figure").Figure
     except ImportError as exc:
@@ -34,7 +38,11 @@ def check_path(path: str | Path) -> Path:
 
 
 def draw(results: Results, path: str | Path) -> None:
-    """Write the picture to ``path``, in the format its ending says."""
+    """Write the picture to ``path``, in the format its ending says.
+
+    >>> import tempfile; from dsbridge.bench.results import Machine
+    >>> draw(Results(2, 5, Machine.here()), f"{tempfile.mkdtemp()}/bench.svg")
+    """
     path = check_path(path)
     figure_class = require_matplotlib()
     workloads = [workload for workload in results.workloads if any(entry.ok for entry in workload.entries)]
@@ -44,7 +52,7 @@ def draw(results: Results, path: str | Path) -> None:
         panels = figure.subplots(len(workloads), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
         for axes, workload in zip(panels, workloads, strict=True):
             entries = [entry for entry in workload.entries if entry.ok][::-1]
-            rates = [entry.median("steady_per_s") for entry in entries]
+            rates = [entry.median(workload.headline) for entry in entries]
             ours = [_OURS if entry.contender in ("dsbridge", "to_mindspore") else _OTHERS for entry in entries]
             bars = axes.barh([entry.contender for entry in entries], rates, color=ours)
             axes.bar_label(bars, labels=[f"{rate:,.0f}" for rate in rates], padding=3)

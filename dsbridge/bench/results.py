@@ -72,6 +72,15 @@ class WorkloadResult:
     def __repr__(self) -> str:
         return f"WorkloadResult({self.name!r}, {len(self.entries)} entries)"
 
+    @property
+    def headline(self) -> str:
+        """The rate to compare at a glance. Where work is sleep, whole epochs count: who loads ahead while starting is no faster.
+
+        >>> WorkloadResult("tiny", "", 256).headline, WorkloadResult("stragglers", "", 8).headline
+        ('steady_per_s', 'whole_per_s')
+        """
+        return "whole_per_s" if self.name in WORKLOADS and WORKLOADS[self.name].sleep_s else "steady_per_s"
+
     def entry(self, name: str) -> Entry | None:
         """The entry of a contender, if it has figures."""
         return next((entry for entry in self.entries if entry.contender == name and entry.ok), None)

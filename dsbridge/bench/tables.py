@@ -7,7 +7,20 @@ from collections.abc import Sequence
 from dsbridge.bench.results import Entry, Results, WorkloadResult
 from dsbridge.bench.targets import Outcome
 
-HEADERS = ("contender", "batches/s", "samples/s", "x torch", "first ms", "2nd ms", "gap p50", "p99", "max ms", "CPU ms", "MB")
+HEADERS = (
+    "contender",
+    "batches/s",
+    "samples/s",
+    "x torch",
+    "whole/s",
+    "first ms",
+    "2nd ms",
+    "gap p50",
+    "p99",
+    "max ms",
+    "CPU ms",
+    "MB",
+)
 
 
 def rows(workload: WorkloadResult) -> list[tuple[str, ...]]:
@@ -20,7 +33,7 @@ def rows(workload: WorkloadResult) -> list[tuple[str, ...]]:
 
 
 def _row(workload: WorkloadResult, entry: Entry) -> tuple[str, ...]:
-    ratio = workload.ratio(entry.contender, "torch")
+    ratio = workload.ratio(entry.contender, "torch", workload.headline)
     cpu_s = [run.cpu_s / run.batches for run in entry.runs]
     gaps = (f"{entry.median(name) * 1000:.2f}" for name in ("gap_p50_s", "gap_p99_s", "gap_max_s"))
     return (
@@ -28,6 +41,7 @@ def _row(workload: WorkloadResult, entry: Entry) -> tuple[str, ...]:
         f"{entry.median('steady_per_s'):,.1f}",
         f"{entry.median('samples_per_s'):,.0f}",
         "" if ratio is None else f"{ratio:.2f}",
+        f"{entry.median('whole_per_s'):,.1f}",
         f"{entry.median('first_s') * 1000:.1f}",
         "" if entry.second_first_s is None else f"{entry.second_first_s * 1000:.1f}",
         *gaps,
@@ -56,7 +70,12 @@ def align(table: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def text(results: Results) -> str:
-    """Everything, as text."""
+    """Everything, as text.
+
+    >>> from dsbridge.bench.results import Machine
+    >>> text(Results(2, 5, Machine.here()))[:35]
+    '2 workers, medians of 5 rounds in t'
+    """
     lines = [f"{results.workers} workers, medians of {results.rounds} rounds in turn; {results.machine}"]
     for workload in results.workloads:
         lines += ["", f"{workload.name}: {workload.title}"]

@@ -94,7 +94,12 @@ TARGETS: tuple[Target, ...] = (
 
 
 def check(results: Results, targets: Iterable[Target] = TARGETS) -> list[Outcome]:
-    """The outcome of each target whose workload was run."""
+    """The outcome of each target whose workload was run.
+
+    >>> from dsbridge.bench.results import Machine
+    >>> check(Results(2, 5, Machine.here()))
+    []
+    """
     outcomes = []
     for target in targets:
         workload = results.workload(target.workload)

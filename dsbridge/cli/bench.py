@@ -38,7 +38,12 @@ def _seconds(text: str) -> float:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``dsbridge bench``."""
+    """Add the options of ``dsbridge bench``.
+
+    >>> parser = argparse.ArgumentParser(); configure(parser)
+    >>> parser.parse_args(["--json"]).json
+    '-'
+    """
     add = parser.add_argument
     add("loader", nargs="?", metavar="MODULE:NAME", help="your own loader, or a function that gives one")
     add("--workload", action="append", metavar="NAME", help="a workload (repeatable; default: all)")
@@ -74,7 +79,12 @@ def _pairs(pairs: list[tuple[str, str]]) -> list[str]:
 
 
 def make_plan(arguments: argparse.Namespace) -> Plan:
-    """The plan a command line asks for. Raises ``UsageError`` for names that do not exist and options that do not fit."""
+    """The plan a command line asks for. Raises ``UsageError`` for names that do not exist and options that do not fit.
+
+    >>> parser = argparse.ArgumentParser(); configure(parser)
+    >>> make_plan(parser.parse_args(["--workload", "tiny", "--contender", "torch"]))
+    Plan(tiny; torch; 2 workers, 5 rounds)
+    """
     loader = arguments.loader or ""
     if loader:
         own.check_spec(loader)
@@ -114,7 +124,14 @@ def _check_files(paths: Iterable[str | None]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure and report; 1 if a contender failed, or with --check a target was missed."""
+    """Measure and report; 1 if a contender failed, or with --check a target was missed.
+
+    >>> parser = argparse.ArgumentParser(); configure(parser)
+    >>> run(parser.parse_args(["--list"]))    # doctest: +ELLIPSIS
+    workloads:
+    ...
+    0
+    """
     if arguments.list:
         sys.stdout.write(listing() + "\n")
         return 0

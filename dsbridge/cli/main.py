@@ -51,7 +51,13 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line (``sys.argv`` by default) and return its exit code; argparse itself exits with 2."""
+    """Run a command line (``sys.argv`` by default) and return its exit code; argparse itself exits with 2.
+
+    >>> main(["bench", "--list"])    # doctest: +ELLIPSIS
+    workloads:
+    ...
+    0
+    """
     arguments = make_parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
