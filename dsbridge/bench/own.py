@@ -11,7 +11,6 @@ from dsbridge.bench.contenders import Case, Opened, processors
 from dsbridge.bench.loaders import as_mindspore, opened
 from dsbridge.bench.results import Results, WorkloadResult
 from dsbridge.errors import UsageError
-from dsbridge.frameworks import torch_data
 from dsbridge.frameworks.detect import is_instance
 
 _BOUND = 0.8  # reaching this share of what the dataset can give, a loader is bound by the dataset
@@ -54,14 +53,18 @@ def load(spec: str) -> tuple[Any, Any]:
     loader = found() if callable(found) and not _is_any_loader(found) else found
     if is_instance(loader, "dsbridge.loader.dataloader.DataLoader"):
         return loader._torch, loader
-    if torch_data.is_loader(loader):
+    if _is_torch_loader(loader):
         return loader, None
     got = type(loader).__qualname__
     raise UsageError(f"{spec} gives a {got}", hint="it must be, or return, a torch or dsbridge DataLoader")
 
 
+def _is_torch_loader(value: Any) -> bool:
+    return is_instance(value, "torch.utils.data.dataloader.DataLoader")
+
+
 def _is_any_loader(value: Any) -> bool:
-    return torch_data.is_loader(value) or is_instance(value, "dsbridge.loader.dataloader.DataLoader")
+    return _is_torch_loader(value) or is_instance(value, "dsbridge.loader.dataloader.DataLoader")
 
 
 def _candidates(module: Any, name: str) -> str:

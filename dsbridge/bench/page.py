@@ -27,9 +27,9 @@ METHOD = (
     "Each contender lives in a process of its own and takes its turn, one epoch each, round after round; the first round "
     "is not measured, medians are shown. Batches arrive as MindSpore tensors; the consumer reads one byte of each page and "
     "drops a batch before it asks for the next. Slow contenders get fewer batches. The rate counts batches after the first "
-    "one, “whole” all of them over the whole epoch, start and end included; “first” runs from asking for the iterator to the first batch; “2nd” is the same in later epochs with persistent "
-    "workers. Gaps lie between batches. CPU is that of the process tree, a batch. MB is the peak of the process tree's "
-    "proportional set size, in an extra epoch."
+    "one, “whole” all of them over the whole epoch, start and end included; “first” runs from asking for the iterator to "
+    "the first batch; “2nd” is the same in later epochs with persistent workers. Gaps lie between batches. CPU is that of "
+    "the process tree, a batch. MB is the peak of the process tree's proportional set size, in an extra epoch."
 )
 
 

@@ -74,7 +74,7 @@ class WorkloadResult:
 
     @property
     def headline(self) -> str:
-        """The rate to compare at a glance. Where work is sleep, whole epochs count: who loads ahead while starting is no faster.
+        """The rate to compare at a glance. Where work is sleep, whole epochs count: loading ahead is no speed.
 
         >>> WorkloadResult("tiny", "", 256).headline, WorkloadResult("stragglers", "", 8).headline
         ('steady_per_s', 'whole_per_s')

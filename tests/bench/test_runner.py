@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from dsbridge.bench import memory
@@ -82,10 +83,16 @@ def test_a_dead_process_says_so() -> None:
 
 def test_errors_leave_no_process() -> None:
     """An exception inside the runner's context ends every process."""
-    with pytest.raises(RuntimeError, match="stop"), Runner(Plan(contenders=("bench_contenders:fast",))) as runner:
-        runner._processes["x"] = process = ContenderProcess()
-        raise RuntimeError("stop")
-    assert memory.session_members(process.pid) == []
+
+    def stop(text: str) -> None:
+        if "round 1" in text:
+            raise RuntimeError("stop")
+
+    plan = Plan(workloads=("tiny",), contenders=("bench_contenders:fast",), batches=3)
+    runner = Runner(plan, stop)
+    with pytest.raises(RuntimeError, match="stop"), runner:
+        runner.run()
+    assert [child for child in psutil.Process().children() if child.status() != "zombie"] == []
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])

@@ -15,7 +15,7 @@ from dsbridge.cli import bench
 from dsbridge.cli.main import main
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
-from bench_results import entry, results  # noqa: E402
+from bench_results import entry, results
 
 pytestmark = pytest.mark.timeout(60)
 GOOD = results(entry("dsbridge", 100, peak_pss_bytes=1), entry("torch", 10, first_s=0.02, peak_pss_bytes=2))
@@ -76,7 +76,7 @@ def test_a_failed_contender_is_a_finding(measured, capsys: pytest.CaptureFixture
     assert main(["bench"]) == 0
 
 
-def test_outputs(measured, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
+def test_outputs(measured, warm_matplotlib, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
     """JSON to stdout or a file, a page, a picture."""
     measured(GOOD)
     assert main(["bench", "--json", "--check"]) == 0
