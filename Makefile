@@ -18,7 +18,7 @@ help:
 	@echo "make lint      ruff, mypy, import-linter"
 	@echo "make coverage  the tests with line coverage"
 	@echo "make bench     dsbridge against torch and MindSpore, into $(BENCH_OUT) (make bench-peers: grain and spdl too;"
-	@echo "               make bench-overhead: benchmarks/overhead.py, one process); a quarter of an hour"
+	@echo "               make bench-overhead: benchmarks/overhead.py, one process); twenty minutes or more"
 	@echo "make examples  every example"
 
 setup: $(READY)

@@ -15,8 +15,8 @@ import torch
 
 from dsbridge.bench.workloads import FAST_S, SLOW_S
 
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-_STD = np.array([0.229, 0.224, 0.225], np.float32)
+_STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)
+_MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1) / _STD
 
 
 class Ready(torch.utils.data.Dataset):  # type: ignore[misc]
@@ -104,8 +104,9 @@ class Jpegs(torch.utils.data.Dataset):  # type: ignore[misc]
         image = image.resize((224, 224), Image.Resampling.BILINEAR, box=_crop(*image.size))
         if random.random() < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        array = (np.asarray(image, np.float32) / 255 - _MEAN) / _STD
-        return (np.ascontiguousarray(array.transpose(2, 0, 1)),)
+        array = np.multiply(np.asarray(image).transpose(2, 0, 1), 1 / (255 * _STD), dtype=np.float32, order="C")
+        array -= _MEAN
+        return (array,)
 
 
 def _crop(width: int, height: int) -> tuple[float, float, float, float]:

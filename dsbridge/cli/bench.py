@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -111,8 +112,8 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     )
 
 
-def _progress(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+def _progress(text: str, begin: float = time.monotonic()) -> None:  # when this was imported
+    sys.stderr.write(f"{time.monotonic() - begin:5.0f} s  {text}\n")
     sys.stderr.flush()
 
 
