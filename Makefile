@@ -7,14 +7,18 @@ VENV := $(VENV_$(LANE))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-np2 test-slow lint coverage bench examples clean
+PEERS := .venv-peers
+BENCH_OUT := build/bench
+
+.PHONY: help setup demo test test-np2 test-slow lint coverage bench bench-peers bench-overhead examples clean
 
 help:
 	@echo "make demo      set up .venv and train a MindSpore network on a torch Dataset"
 	@echo "make test      run the test suite (make test-np2: on numpy 2; make test-slow: the slow ones)"
 	@echo "make lint      ruff, mypy, import-linter"
 	@echo "make coverage  the tests with line coverage"
-	@echo "make bench     benchmarks/overhead.py"
+	@echo "make bench     dsbridge against torch and MindSpore, into $(BENCH_OUT) (make bench-peers: grain and spdl too;"
+	@echo "               make bench-overhead: benchmarks/overhead.py, one process); twenty minutes or more"
 	@echo "make examples  every example"
 
 setup: $(READY)
@@ -50,10 +54,26 @@ coverage: $(READY)
 	$(BIN)/coverage report -m
 
 bench: $(READY)
+	mkdir -p $(BENCH_OUT)
+	$(BIN)/python -m dsbridge bench --json $(BENCH_OUT)/bench.json --html $(BENCH_OUT)/bench.html $(BENCH_ARGS)
+
+bench-peers: $(PEERS)/.ready
+	mkdir -p $(BENCH_OUT)
+	$(PEERS)/bin/python -m dsbridge bench --json $(BENCH_OUT)/bench.json --html $(BENCH_OUT)/bench.html $(BENCH_ARGS)
+
+# An environment of their own: what grain and spdl pull in must not change what the tests run with.
+$(PEERS)/.ready: setup.cfg setup.py constraints/np1.txt constraints/peers.txt
+	rm -rf $(PEERS)
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -c constraints/np1.txt torch==2.13.0 mindspore==2.10.0
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -c constraints/np1.txt -r constraints/peers.txt -e .[plot,vision]
+	touch $@
+
+bench-overhead: $(READY)
 	$(BIN)/python benchmarks/overhead.py
 
 examples: $(READY)
 	for example in examples/0*.py; do $(BIN)/python $$example || exit 1; done
 
 clean:
-	rm -rf $(VENV_np1) $(VENV_np2) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV_np1) $(VENV_np2) $(PEERS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

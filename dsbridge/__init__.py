@@ -35,6 +35,7 @@ _HOMES = {
     "Unsupported": "errors",
     "CheckpointError": "errors",
     "VerificationError": "errors",
+    "UsageError": "errors",
     "MissingDependencyError": "errors",
 }
 _MODULES = ("errors",)
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
         SchemaError,
         TransformError,
         Unsupported,
+        UsageError,
         VerificationError,
         WorkerDiedError,
         WorkerTimeoutError,

@@ -10,6 +10,7 @@
     │   └── Unsupported         ... because an operation has no equivalent
     ├── CheckpointError         a checkpoint cannot be read, matched or written
     ├── VerificationError       two sides that must agree do not
+    ├── UsageError              a command line or a name on it makes no sense (also a ValueError)
     └── MissingDependencyError  an optional package is needed (also an ImportError)
 
 Every error carries its data as attributes and survives pickling. ``SampleError`` is a
@@ -180,6 +181,20 @@ class VerificationError(DsbridgeError, AssertionError):
     >>> issubclass(VerificationError, AssertionError)
     True
     """
+
+
+class UsageError(DsbridgeError, ValueError):
+    """A command line, or a name on it, makes no sense; ``dsbridge`` ends with exit code 2.
+
+    >>> raise UsageError("no workload 'f23'", hint="did you mean f32?")
+    Traceback (most recent call last):
+    ...
+    dsbridge.errors.UsageError: no workload 'f23'. Hint: did you mean f32?
+    """
+
+    def __init__(self, what: str, *, hint: str = "") -> None:
+        self.hint = hint
+        super().__init__(_sentence(what, hint=hint))
 
 
 class MissingDependencyError(DsbridgeError, ImportError):

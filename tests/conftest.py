@@ -41,6 +41,18 @@ def warm_frameworks() -> None:
     list(mds.GeneratorDataset([(np.ones(1),)], ["x"], shuffle=False).create_tuple_iterator(num_epochs=1))
 
 
+@pytest.fixture(scope="session")
+def warm_matplotlib() -> None:
+    """Draw some text: matplotlib opens its font once and keeps it."""
+    import io
+
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    figure.suptitle("text")
+    figure.savefig(io.BytesIO(), format="png")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def recycle_small_batches() -> None:
     """Tests use small batches; let most of them take the way that big ones take."""

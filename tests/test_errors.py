@@ -42,6 +42,7 @@ EXAMPLES = [
         "left over. Hint: rename",
     ),
     (dsb.VerificationError("differs"), {}, "differs"),
+    (dsb.UsageError("no workload", hint="one of f32"), {"hint": "one of f32"}, "no workload. Hint: one of f32"),
     (
         dsb.MissingDependencyError("pyarrow", "reading Parquet"),
         {"package": "pyarrow", "pip": "pip install pyarrow"},

@@ -1,0 +1,95 @@
+"""What a process tree uses, read from /proc. A contender leads a session of its own, so its tree is that session."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid: str) -> list[str]:
+    """Fields of /proc/<pid>/stat from the state (field 3) on; the name before it may hold anything."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        return file.read().rpartition(")")[2].split()
+
+
+def session_members(session: int) -> list[int]:
+    """The processes of a session, orphans included.
+
+    >>> os.getpid() in session_members(os.getsid(0))
+    True
+    """
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and _session(name) == session]
+
+
+def _session(pid: str) -> int | None:
+    try:
+        fields = _stat(pid)
+    except OSError:  # it has ended
+        return None
+    return None if fields[0] == "Z" else int(fields[3])  # a zombie holds nothing and cannot be killed
+
+
+def cpu_s(session: int) -> float:
+    """CPU seconds of a session: what its processes used, and what children used that they have waited for.
+
+    >>> cpu_s(os.getsid(0)) >= 0
+    True
+    """
+    return sum(map(_ticks, session_members(session))) / _TICKS
+
+
+def _ticks(pid: int) -> int:
+    try:
+        return sum(int(ticks) for ticks in _stat(str(pid))[11:15])
+    except OSError:  # it has ended; its parent counts it
+        return 0
+
+
+def pss_bytes(session: int) -> int:
+    """Memory of a session: the proportional set sizes of its processes; shared pages count once among them.
+
+    >>> pss_bytes(os.getsid(0)) >= 0
+    True
+    """
+    return 1024 * sum(map(_pss_kib, session_members(session)))
+
+
+def _pss_kib(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            return sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+    except OSError:
+        return 0
+
+
+class PeakMemory:
+    """Samples ``pss_bytes`` in a thread between enter and exit; ``bytes`` is the largest seen.
+
+    Reading it walks page tables and so disturbs what it measures: never sample during a timed epoch.
+
+    >>> with PeakMemory(os.getsid(0)) as peak:
+    ...     pass
+    >>> peak.bytes >= 0
+    True
+    """
+
+    def __init__(self, session: int, every_s: float = 0.05) -> None:
+        self.session, self.every_s, self.bytes = session, every_s, 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def _sample(self) -> None:
+        while True:
+            self.bytes = max(self.bytes, pss_bytes(self.session))
+            if self._stop.wait(self.every_s):
+                return
+
+    def __enter__(self) -> PeakMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        self._thread.join()
