@@ -12,6 +12,7 @@ import time
 import psutil
 import pytest
 
+
 def _resources() -> dict[str, object]:
     process = psutil.Process()
     return {

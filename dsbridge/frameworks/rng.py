@@ -111,7 +111,7 @@ class RngRecorder:
             self._address = int(generator.ctypes.state_address) if type(generator) is np.random.MT19937 else 0
         memory = ctypes.string_at(self._address, _MT19937_BYTES) if self._address else b""
         if not memory or memory != self._memory:
-            state = np.random.get_state()
+            state: Any = np.random.get_state()
             self._memory = b"" if state[3] else memory
             self._numpy = pickle.dumps(state, protocol=5)
         return self._numpy

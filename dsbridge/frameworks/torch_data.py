@@ -239,9 +239,9 @@ def _worker_module() -> Any:
 
 @functools.cache
 def _noting_worker_info() -> Any:
-    base = _worker_module().WorkerInfo
+    base: Any = _worker_module().WorkerInfo
 
-    class WorkerInfo(base):  # type: ignore[misc]
+    class WorkerInfo(base):  # type: ignore[misc,valid-type]
         __slots__ = ()
 
         def __getattribute__(self, name: str) -> Any:

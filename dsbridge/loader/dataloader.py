@@ -14,6 +14,7 @@ from dsbridge.loader.options import check_worker_options
 from dsbridge.loader.output import Output
 from dsbridge.loader.parallel import ParallelIterator
 from dsbridge.loader.parts import Parts
+from dsbridge.loader.resume import report_resume
 from dsbridge.loader.serial import SerialIterator
 from dsbridge.loader.state import Generators, Progress, Saved, Workers
 from dsbridge.loader.stats import LoaderStats
@@ -347,7 +348,7 @@ class DataLoader:
         if saved.start is None:
             saved.now.restore(self._generators(), world=self.rng == "torch")
             return self._start(saved)
-        self._report_resume(saved)
+        report_resume(self, saved)
         outside = RngState.capture()
         saved.start.restore(self._generators())
         holder = epoch_holder(self._parts().index_sampler)
@@ -359,32 +360,6 @@ class DataLoader:
         else:
             outside.restore()
         return iterator
-
-    def _report_resume(self, saved: Saved) -> None:
-        if saved.ahead and self.rng == "torch":
-            self.report.add(
-                "resume-out-of-order",
-                "warning",
-                "in_order=False",
-                "each batch comes once, but random numbers in workers differ: which batches they saw cannot be repeated",
-                "use rng='sample' where they matter",
-            )
-        if torch_data.is_iterable_dataset(self.dataset):
-            self.report.add(
-                "resume-fast-forward",
-                "warning",
-                type(self.dataset).__name__,
-                f"a stream has no index: {saved.samples} samples are run through again to reach the position",
-                "use a map-style dataset to resume without loading",
-            )
-        elif not is_builtin(self._parts().index_sampler):
-            name = type(self._parts().index_sampler).__name__
-            self.report.add(
-                "resume-sampler-rerun",
-                "info",
-                name,
-                f"a user-made sampler is iterated again for {saved.position} steps; its private state must start anew",
-            )
 
     def close(self) -> None:
         """Stop the workers. Batches that are still held stay valid; the loader can be used again."""

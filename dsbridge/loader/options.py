@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+
 def check_worker_options(on_worker_death: str, max_restarts: int, batch_timeout: Any, max_memory: Any) -> None:
     """Raise ValueError for an option of the worker pool that makes no sense."""
     if on_worker_death not in ("restart", "raise"):

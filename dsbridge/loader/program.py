@@ -180,8 +180,8 @@ class LoaderProgram:
             found = self._fetch(index, position)
         except StopIteration:
             return END, b""
-        changed = [getattr(self._counts, name) - old for name, old in zip(COUNTED, before, strict=True)]
-        extra = Extra(*changed, consumed=self._fetcher.consumed - start, shard_asked=self._asked())
+        changed = {name: getattr(self._counts, name) - old for name, old in zip(COUNTED, before, strict=True)}
+        extra = Extra(**changed, consumed=self._fetcher.consumed - start, shard_asked=self._asked())
         if found is SKIPPED:
             return BATCH, skipped(extra)
         batch, fresh = found

@@ -118,4 +118,3 @@ class SerialIterator(Iterator[Any]):
         self._progress.position += 1
         if isinstance(self._fetcher, StreamFetcher):
             self._progress.samples = self._fetcher.consumed
-

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import pickle
 import struct
 from collections.abc import Set
@@ -168,9 +169,7 @@ class _Decoder(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def place(
-    offset: int, code: str, shape: tuple[int, ...], strides: Any, tensor: bool, *, data: np.ndarray[Any, Any]
-) -> Any:
+def place(offset: int, code: str, shape: tuple[int, ...], strides: Any, tensor: bool, *, data: np.ndarray[Any, Any]) -> Any:
     """An array or tensor over the slot's bytes: what a recipe says of it."""
     dtype = _dtype(code)
     if strides is not None:
@@ -195,7 +194,7 @@ def place_ragged(
         vectors = list(torch_tensors.from_numpy(values).split(np.diff(offsets).tolist()))
     else:
         bounds = offsets.tolist()
-        vectors = [values[start:end] for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+        vectors = [values[start:end] for start, end in itertools.pairwise(bounds)]
     return tuple(vectors) if as_tuple else vectors
 
 

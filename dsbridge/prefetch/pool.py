@@ -331,9 +331,7 @@ class WorkerPool:
         self._finalizer()
 
 
-def _shut_down(
-    crew: Crew, slots: Slots, segment: Segment, journals: Journals, spare: list[Segment], owner: int
-) -> None:
+def _shut_down(crew: Crew, slots: Slots, segment: Segment, journals: Journals, spare: list[Segment], owner: int) -> None:
     if os.getpid() != owner:
         return
     crew.end()

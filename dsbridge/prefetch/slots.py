@@ -132,7 +132,7 @@ class Slots:
         slot = self._segment.take_slot()
         if slot is None:
             return False
-        if self._max_bytes is not None and not self._allows(slot):
+        if self._max_bytes is not None and not self._allows(slot, self._max_bytes):
             self._segment.put_slot(slot)
             return False
         self._segment.put_slot(slot)
@@ -141,12 +141,12 @@ class Slots:
         self._target = max(self._target, self._loose)
         return True
 
-    def _allows(self, slot: int) -> bool:
+    def _allows(self, slot: int, max_bytes: int) -> bool:
         """Whether a slot as large as the largest so far is within ``max_bytes``; what lies beside the arrays is not counted."""
         pages = self._segment.pages
         new = max(0, self._largest - int(pages[slot]))
-        beside = _BESIDE_BYTES * (np.count_nonzero(pages) + 1)
-        return self._largest > 0 and int(pages.sum()) + new <= self._max_bytes + beside
+        beside = _BESIDE_BYTES * (int(np.count_nonzero(pages)) + 1)
+        return self._largest > 0 and int(pages.sum()) + new <= max_bytes + beside
 
     def _queued(self) -> bool:
         """Whether a token waits to be taken."""

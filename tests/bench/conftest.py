@@ -13,9 +13,3 @@ def contenders_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put bench_contenders on the path of the processes that are started."""
     here = str(Path(__file__).parent)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")])))
-
-
-@pytest.fixture
-def workers_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let dsbridge use workers, until the switch is gone."""
-    monkeypatch.setenv("DSBRIDGE_UNFINISHED_WORKERS", "1")

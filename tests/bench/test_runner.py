@@ -27,7 +27,7 @@ def run(*contenders: str, **options: object):  # type: ignore[no-untyped-def]
         return runner.run(), said
 
 
-def test_failures_are_reported_and_the_others_run_on(workers_allowed: None) -> None:
+def test_failures_are_reported_and_the_others_run_on() -> None:
     """torch and dsbridge get their figures beside one that dies, one that hangs, one that raises and one that cannot."""
     results, said = run("torch", "crash", "dsbridge", "raises", "cannot", limit_s=30)
     (workload,) = results.workloads

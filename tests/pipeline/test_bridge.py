@@ -197,10 +197,6 @@ def test_arguments_that_exclude_each_other() -> None:
     ]:
         with pytest.raises(ValueError, match=text):
             bad()
-    with pytest.raises(NotImplementedError, match=r"worker pool \(dsbridge.prefetch\) is not finished yet"):
-        dsb.to_mindspore(PAIRS, num_workers=2)
-    with pytest.raises(NotImplementedError, match="worker pool"):
-        dsb.to_mindspore(DataLoader(PAIRS, num_workers=1))
 
 
 def test_bfloat16_arrives_as_float32_and_is_reported() -> None:
