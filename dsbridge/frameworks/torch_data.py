@@ -241,7 +241,7 @@ def _worker_module() -> Any:
 def _noting_worker_info() -> Any:
     base: Any = _worker_module().WorkerInfo
 
-    class WorkerInfo(base):  # type: ignore[misc,valid-type]
+    class WorkerInfo(base):  # type: ignore[misc]
         __slots__ = ()
 
         def __getattribute__(self, name: str) -> Any:

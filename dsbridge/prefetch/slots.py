@@ -146,11 +146,12 @@ class Slots:
         pages = self._segment.pages
         new = max(0, self._largest - int(pages[slot]))
         beside = _BESIDE_BYTES * (int(np.count_nonzero(pages)) + 1)
-        return self._largest > 0 and int(pages.sum()) + new <= max_bytes + beside
+        held: int = int(pages.sum())
+        return self._largest > 0 and held + new <= max_bytes + beside
 
     def _queued(self) -> bool:
         """Whether a token waits to be taken."""
-        return struct.unpack("i", fcntl.ioctl(self.tokens.reader, termios.FIONREAD, bytes(4)))[0] > 0
+        return bool(struct.unpack("i", fcntl.ioctl(self.tokens.reader, termios.FIONREAD, bytes(4)))[0])
 
     def _count_spilled(self) -> None:
         self.spilled += 1
