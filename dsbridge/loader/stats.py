@@ -7,19 +7,21 @@ from typing import Any
 
 from dsbridge.report import Finding, Report
 
-_LOSSES = ("skipped_samples", "skipped_batches", "replaced_samples", "spilled_batches", "restarts")
+_LOSSES = ("skipped_samples", "skipped_batches", "replaced_samples", "spilled_batches", "restarts", "pickled_columns")
 
 
 @dataclass(slots=True)
 class LoaderStats:
     """Counters of a loader since it was made; times in seconds, sizes in bytes. ``loader.stats()`` gives a copy.
 
-    ``produce_s`` is the time spent loading and collating, ``hold_s`` the time between two batches that
-    the trainer kept for itself. ``spilled_batches`` found no recycled memory under ``max_memory``.
+    ``produce_s`` is the time spent loading and collating (of all workers together), ``queue_s`` how long finished
+    batches lay ready, ``wait_s`` how long the trainer waited for them, ``hold_s`` the time between two batches that it kept
+    for itself. ``spilled_batches`` found no recycled memory and were copied out, ``pickled_columns`` are values that
+    workers sent by pickle, ``slots`` how many pieces of shared memory were ever in use.
 
-    >>> print(LoaderStats(batches=10, samples=640, bytes=2_000_000, produce_s=3.0, hold_s=1.0))
-    10 batches, 640 samples, 2.0 MB; loading 3.00 s, training 1.00 s
-    loader-bound: waiting 75 % of the time
+    >>> print(LoaderStats(batches=10, samples=640, bytes=2_000_000, produce_s=3.0, wait_s=3.0, hold_s=1.0))
+    10 batches, 640 samples, 2.0 MB; loading 3.00 s, ready 0.00 s, waiting 3.00 s, training 1.00 s
+    loader-bound: waiting 75 % of the time, add workers
     """
 
     batches: int = 0
@@ -54,13 +56,15 @@ class LoaderStats:
         """One line: what bounds the loop."""
         if not self.batches:
             return "nothing loaded yet"
-        if self.waiting > 0.5:
-            return f"loader-bound: waiting {self.waiting:.0%} of the time".replace("%", " %")
-        return f"trainer-bound: waiting {self.waiting:.0%} of the time".replace("%", " %")
+        share = f"waiting {self.waiting:.0%} of the time".replace("%", " %")
+        if self.spilled_batches > self.batches / 2:
+            return f"slots held by you: most batches were copied out, because earlier ones are kept; {share}"
+        return f"loader-bound: {share}, add workers" if self.waiting > 0.5 else f"trainer-bound: {share}"
 
     def __str__(self) -> str:
         head = f"{self.batches} batches, {self.samples} samples, {self.bytes / 1e6:.1f} MB"
-        lines = [f"{head}; loading {self.produce_s:.2f} s, training {self.hold_s:.2f} s"]
+        times = f"loading {self.produce_s:.2f} s, ready {self.queue_s:.2f} s, waiting {self.wait_s:.2f} s"
+        lines = [f"{head}; {times}, training {self.hold_s:.2f} s"]
         counters = {name: getattr(self, name) for name in _LOSSES}
         lines += [f"{name.replace('_', ' ')}: {count}" for name, count in counters.items() if count]
         return "\n".join([*lines, self.verdict])

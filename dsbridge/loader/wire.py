@@ -13,6 +13,7 @@ import itertools
 import pickle
 import struct
 from collections.abc import Set
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -108,7 +109,7 @@ class _Encoder(pickle.Pickler):
             return self._tensor(value)
         elif type(value) is _Ragged:
             return self._ragged(value.vectors)
-        elif not isinstance(value, type):
+        elif not isinstance(value, (type, FunctionType)):  # those go by name
             self.pickled += 1
         return NotImplemented
 
