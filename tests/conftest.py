@@ -12,6 +12,8 @@ import time
 import psutil
 import pytest
 
+collect_ignore_glob = ["*conftest.py"]  # for doctests: modules of one name are refused
+
 
 def _resources() -> dict[str, object]:
     process = psutil.Process()
