@@ -110,13 +110,25 @@ class SchemaError(DsbridgeError, ValueError):
 class WorkerDiedError(DsbridgeError, RuntimeError):
     """A worker process died; ``pid``, ``signal`` and the sample ``indices`` it was working on.
 
-    >>> str(WorkerDiedError(17, 9, [4, 5]))
-    'worker 17 was killed by signal 9 while working on samples [4, 5]'
+    >>> raise WorkerDiedError(17, 9, [4, 5])
+    Traceback (most recent call last):
+    ...
+    dsbridge.errors.WorkerDiedError: worker 17 was killed by signal 9 while working on samples [4, 5]. Hint: ...
     """
 
     def __init__(self, pid: int, signal: int | None, indices: list[Any]) -> None:
         self.pid, self.signal, self.indices = pid, signal, indices
-        super().__init__(f"worker {pid} was killed by signal {signal} while working on samples {indices}")
+        how = "ended by itself" if signal is None else f"was killed by signal {signal}"
+        when = f"while working on samples {indices}" if indices else "before it took a batch"
+        hint = _DEATH_HINTS.get(signal, "") if signal is not None else "look for os._exit or sys.exit in the dataset"
+        super().__init__(_sentence(f"worker {pid} {how} {when}", hint=hint))
+
+
+_DEATH_HINTS = {
+    7: "memory ran out under a shared file; make batches smaller",
+    9: "often the kernel's out-of-memory killer (see dmesg); use fewer workers or smaller batches",
+    11: "a crash in native code; loader.replay(index) runs the sample in this process",
+}
 
 
 class WorkerTimeoutError(DsbridgeError, RuntimeError):

@@ -94,3 +94,24 @@ def test_everything_prefetched_far_ahead(scene: Any) -> None:
         print("fine")
         """
     )
+
+
+def test_shared_memory_of_64_mib(scene: Any) -> None:
+    """A small /dev/shm, as containers have it, is no limit: batches do not live there."""
+    scene(
+        """
+        from scenes import *
+        import subprocess, sys
+        if sys.argv[1:]:
+            free = os.statvfs("/dev/shm")
+            assert free.f_blocks * free.f_frsize == 64 << 20
+            kept = list(numpy_loader(Ones(64, 600_000), batch_size=8))
+            assert [int(batch[0, 0]) for batch in kept] == list(range(0, 64, 8))
+        else:
+            small = 'mount -t tmpfs -o size=64m tmpfs /dev/shm && exec "$@"'
+            done = subprocess.run(["unshare", "-mr", "bash", "-c", small, "-", sys.executable, __file__, "small"],
+                                  capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+        print("fine")
+        """
+    )
