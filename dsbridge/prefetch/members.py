@@ -6,14 +6,13 @@ import contextlib
 import os
 import select
 import signal
-import threading
 import time
 import weakref
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from dsbridge.prefetch.channels import STOP, TASK, Pipe
+from dsbridge.prefetch.interrupts import interrupts_wait
 from dsbridge.prefetch.segment import Segment
 from dsbridge.prefetch.slots import Slots
 from dsbridge.prefetch.worker import NONE, Link, worker_main
@@ -77,7 +76,7 @@ class Crew:
             others,
         )
         process = self._context.Process(target=worker_main, args=(self._program, link), daemon=True)
-        with _interrupts_wait():
+        with interrupts_wait():
             process.start()
             member = Member(process, tasks, _watch(process))
             if worker < len(self.members):
@@ -113,24 +112,6 @@ class Crew:
         for pipe in (self.lines.results, self.lines.alive, self.lines.stack, self.shared):
             if pipe is not None:
                 pipe.close()
-
-
-@contextlib.contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Ctrl-C while a worker starts comes behind it: a KeyboardInterrupt in one of Python's hooks for forks gets lost, and
-    a worker that nobody has noted would stay."""
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or handler is None:
-        yield
-        return
-    came: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        if came:
-            signal.raise_signal(signal.SIGINT)
 
 
 def _watch(process: Any) -> int:

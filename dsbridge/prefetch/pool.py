@@ -13,6 +13,7 @@ from typing import Any
 
 from dsbridge.errors import WorkerDiedError, WorkerTimeoutError
 from dsbridge.prefetch.channels import BEGIN, HUNGRY, RESULT, TASK, WORK, Pipe, Result
+from dsbridge.prefetch.interrupts import interrupts_wait
 from dsbridge.prefetch.members import Crew, exit_text
 from dsbridge.prefetch.segment import Segment
 from dsbridge.prefetch.slots import Slots
@@ -334,7 +335,8 @@ class WorkerPool:
 def _shut_down(crew: Crew, slots: Slots, segment: Segment, journals: Journals, spare: list[Segment], owner: int) -> None:
     if os.getpid() != owner:
         return
-    crew.end()
-    slots.close()
-    journals.freeze()
-    spare.append(segment)
+    with interrupts_wait(in_callback=True):
+        crew.end()
+        slots.close()
+        journals.freeze()
+        spare.append(segment)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dsbridge.prefetch.channels import Result, Tokens
+from dsbridge.prefetch.interrupts import interrupt_later
 from dsbridge.prefetch.segment import Segment
 
 _BESIDE_BYTES = 1 << 14
@@ -162,14 +163,17 @@ class Slots:
     def _give_back(self, slot: int) -> None:
         if os.getpid() != self._owner:  # a forked child inherits batches and their finalizers
             return
-        with self._lock:
-            self._leased.discard(slot)
-            if self._closed or self._loose >= self._target:
-                self._mine.discard(slot)
-                self._segment.put_slot(slot)
-            else:
-                self._loose += 1
-                self.tokens.give(slot)
+        try:
+            with self._lock:
+                self._leased.discard(slot)
+                if self._closed or self._loose >= self._target:
+                    self._mine.discard(slot)
+                    self._segment.put_slot(slot)
+                else:
+                    self._loose += 1
+                    self.tokens.give(slot)
+        except KeyboardInterrupt:
+            interrupt_later()
 
     def close(self) -> None:
         """No worker writes any more: slots go back to the segment, those of kept batches when these are gone."""

@@ -167,7 +167,7 @@ def test_control_c(scene: Any) -> None:
                 assert trainer.stdout.readline() == "ready\\n"
                 time.sleep(moment)
                 os.killpg(trainer.pid, signal.SIGINT)
-                out, err = trainer.communicate(timeout=10)
+                out, err = trainer.communicate(timeout=20)
                 if mode == "uncaught":
                     assert trainer.returncode == -signal.SIGINT, trainer.returncode
                     assert err.count("Traceback") == 1 and err.rstrip().endswith("KeyboardInterrupt"), err
