@@ -132,6 +132,7 @@ def test_trainer_killed(scene: Any) -> None:
     scene(TRAINER_KILLED)
 
 
+@pytest.mark.slow  # fails now and then on a busy machine: docs/decisions/003-worker-pool.md
 def test_control_c(scene: Any) -> None:
     """SIGINT to the whole process group, at any moment: KeyboardInterrupt in the trainer, not a word from workers."""
     scene(
