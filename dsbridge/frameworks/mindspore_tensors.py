@@ -35,10 +35,18 @@ def tensor_type() -> Any:
     """
     mindspore = require_mindspore("output='mindspore'")
     if np.lib.NumpyVersion(np.__version__) >= "2.0.0b1":
-        with _stderr_closed(), contextlib.suppress(SystemError, ImportError, RuntimeError):
-            _ = mindspore.Tensor(np.ones(1, np.float32)) + 1
+        # On a thread of its own: MindSpore keeps the exception, and with it the frames of all callers and what they hold.
+        thread = threading.Thread(target=_first_operation, args=(mindspore.Tensor,))
+        with _stderr_closed():
+            thread.start()
+            thread.join()
         _restore_interrupt(mindspore.Tensor)
     return mindspore.Tensor
+
+
+def _first_operation(tensor: Any) -> None:
+    with contextlib.suppress(SystemError, ImportError, RuntimeError):
+        _ = tensor(np.ones(1, np.float32)) + 1
 
 
 def _restore_interrupt(tensor: Any) -> None:
