@@ -26,7 +26,8 @@ EXAMPLES = [
     (
         dsb.WorkerDiedError(17, 9, [4, 5]),
         {"pid": 17, "signal": 9, "indices": [4, 5]},
-        "worker 17 was killed by signal 9 while working on samples [4, 5]",
+        "worker 17 was killed by signal 9 while working on samples [4, 5]. Hint: often the kernel's out-of-memory "
+        "killer (see dmesg); use fewer workers or smaller batches",
     ),
     (
         dsb.WorkerTimeoutError(17, [4], "File x.py, line 3"),
