@@ -102,6 +102,7 @@ CONTENDERS: dict[str, Contender] = {
         Contender("grain", "grain MapDataset, batch, mp_prefetch", f"{_PEERS}:open_grain", "grain"),
         Contender("spdl", "spdl iterate_in_subprocess, segment pool, one process", f"{_PEERS}:open_spdl_pool", "spdl"),
         Contender("spdl-loader", "spdl PyTorchDataLoader", f"{_PEERS}:open_spdl_loader", "spdl"),
+        Contender("bare", "bare processes that copy ready samples: the limit", "dsbridge.bench.bare:open_bare"),
         Contender("in-process", "dsb.DataLoader, num_workers=0", f"{_OURS}:open_in_process"),
         Contender("in-process-torch", "torch DataLoader, num_workers=0", f"{_OURS}:open_in_process_torch"),
     )

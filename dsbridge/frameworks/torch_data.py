@@ -163,17 +163,17 @@ def stack_into(tensors: Any, allocate: Callable[[int], np.ndarray[Any, Any]], mi
         return None
     if len(set(map(type, tensors))) != 1 or len(set(map(_dtype_of, tensors))) != 1:
         return None
-    big = row_bytes >= _ROW_BYTES and first.dim() > 0
-    if big and (any(map(_needs_grad, tensors)) or len(set(map(_shape_of, tensors))) != 1):
+    # On several threads torch's copy is no faster on an idle machine and many times slower on a busy one, where they wait
+    # for each other; numpy copies large rows as fast with one. A worker has one thread anyway.
+    by_numpy = row_bytes >= _ROW_BYTES and first.dim() > 0 and torch.get_num_threads() > 1
+    if by_numpy and (any(map(_needs_grad, tensors)) or len(set(map(_shape_of, tensors))) != 1):
         return None
     out = torch.from_numpy(allocate(len(tensors) * row_bytes)).view(first.dtype).view(len(tensors), *first.shape)
-    if not big:
+    if not by_numpy:
         try:
             return torch.stack(tensors, 0, out=out)
         except RuntimeError:  # shapes that differ, gradients: stack has the words for it, or does it
             return None
-    # With numpy: torch would copy with all threads, no faster than one on an idle machine and many times slower on a
-    # busy one, where threads wait for each other.
     rows = [to_numpy(tensor) for tensor in tensors]
     np.concatenate(rows, out=to_numpy(out).reshape(-1, *first.shape[1:]))
     return out
