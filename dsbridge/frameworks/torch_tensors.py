@@ -11,6 +11,7 @@ from dsbridge.frameworks.detect import loaded
 from dsbridge.schema.dtypes import TABLE, DType
 
 _EXTENDED: dict[str, DType] = {f"torch.{row.torch}": row for row in TABLE if row.is_extended and row.torch}
+_BY_NUMPY = {row.numpy: row for row in _EXTENDED.values()}
 _CARRIER = {1: "uint8", 2: "int16"}  # an integer dtype of the same width, known to torch and numpy
 
 
@@ -99,7 +100,7 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Any:
     torch.bfloat16
     """
     torch = loaded("torch")
-    extended = _EXTENDED.get(f"torch.{array.dtype.name}")
+    extended = _BY_NUMPY.get(array.dtype)
     if extended is not None:
         carrier = array.view(_CARRIER[extended.numpy.itemsize])
         return torch.from_numpy(carrier).view(getattr(torch, str(extended.torch)))  # type: ignore[union-attr]

@@ -9,7 +9,7 @@ import numpy as np
 
 from dsbridge.errors import SampleError
 from dsbridge.frameworks import mindspore_tensors, torch_tensors
-from dsbridge.loader.wire import is_numeric
+from dsbridge.loader.wire import Extra, decode, is_numeric
 from dsbridge.prefetch.buffers import BufferPool
 from dsbridge.schema.columns import path_name
 from dsbridge.schema.structure import Path, map_leaves
@@ -58,12 +58,24 @@ class Output:
                 "the batch cannot be rebuilt with other leaves", got=describe(batch), hint="use output='torch'"
             ) from exc
 
-    def received(self, batch: Any, nbytes: int) -> Any:
-        """The user's batch, of one that came from a worker in ``nbytes`` of a slot: all of it is ours."""
-        if self.kind != "torch":
-            return self.convert(batch, owned=True)
-        self.bytes += nbytes
-        return batch
+    def received(self, recipe: bytes, data: np.ndarray[Any, Any]) -> tuple[Any, Extra]:
+        """(the user's batch, extra) of what came from a worker in a slot: all of it is ours."""
+        if self.kind == "torch":
+            self.bytes += data.nbytes
+            return decode(recipe, data)
+        before = self.bytes
+        try:
+            batch, extra = decode(recipe, data, self._finish_counted)
+            if not extra.pickled:
+                return batch, extra
+        except SampleError:  # has no column yet
+            batch, extra = decode(recipe, data)
+        self.bytes = before
+        return batch if extra.skipped else self.convert(batch, owned=True), extra
+
+    def _finish_counted(self, array: np.ndarray[Any, Any]) -> Any:
+        self.bytes += array.nbytes
+        return self._finish(array)
 
     def _made_here(self, value: Any) -> Any:
         is_array = type(value) is np.ndarray

@@ -14,7 +14,6 @@ from dsbridge.loader.keys import SampleKeys
 from dsbridge.loader.output import Output
 from dsbridge.loader.program import COUNTED, LoaderProgram, Portable, Setup, Work
 from dsbridge.loader.state import Progress, Workers
-from dsbridge.loader.wire import decode
 from dsbridge.loader.wire_errors import decode_error
 from dsbridge.prefetch.channels import END, ERROR, Result
 from dsbridge.prefetch.pool import MOST_UNDER_WAY, Settings, WorkerPool
@@ -260,7 +259,7 @@ class ParallelIterator(Iterator[Any]):
     def _deliver(self, result: Result) -> tuple[bool, Any]:
         slots, counts = self._pool.slots, self._counts
         recipe = slots.recipe(result)
-        batch, extra = decode(recipe, slots.lease(result))
+        batch, extra = self._output.received(recipe, slots.lease(result))
         for name, count in zip(COUNTED, extra, strict=False):
             if count:
                 setattr(counts, name, getattr(counts, name) + count)
@@ -273,7 +272,6 @@ class ParallelIterator(Iterator[Any]):
             self._judge_shards(result.worker, extra.shard_asked)
         if extra.skipped:
             return True, None
-        batch = self._output.received(batch, result.recipe_at)
         return False, batch if self._pin_for is None else torch_data.pin(batch, self._pin_for)
 
     def _add_up(self) -> None:

@@ -12,7 +12,7 @@ import io
 import itertools
 import pickle
 import struct
-from collections.abc import Set
+from collections.abc import Callable, Set
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -27,6 +27,8 @@ from dsbridge.schema.structure import Path, map_leaves
 _PLAIN_KINDS = "biufcV"
 _RAGGED_FROM = 8  # vectors in a list; with fewer a reference each is as fast
 _IN_BAND_BYTES = 1 << 12  # smaller buffers stay in the pickle
+
+Finish = Callable[[np.ndarray[Any, Any]], Any]
 
 
 class Extra(NamedTuple):
@@ -72,16 +74,21 @@ def skipped(extra: Extra) -> bytes:
     return _EXTRA.pack(*extra._replace(skipped=1)) + pickle.dumps(None)
 
 
-def decode(recipe: bytes, data: np.ndarray[Any, Any]) -> tuple[Any, Extra]:
-    """(batch, extra): the batch as the worker had it, its arrays and tensors over ``data``, owned by nobody else."""
+def decode(recipe: bytes, data: np.ndarray[Any, Any], finish: Finish | None = None) -> tuple[Any, Extra]:
+    """(batch, extra): the batch as the worker had it, its arrays and tensors over ``data``, owned by nobody else.
+
+    Where nothing was pickled (``extra.pickled`` is 0) ``finish`` makes of each array and tensor what the user wants.
+    """
     extra = Extra._make(_EXTRA.unpack_from(recipe))
+    if extra.pickled:
+        finish = None
     at = _EXTRA.size
     buffers = []
     for _ in range(extra.buffers):
         offset, nbytes = _SPAN.unpack_from(recipe, at)
         buffers.append(data[offset : offset + nbytes].data)
         at += _SPAN.size
-    return _Decoder(io.BytesIO(memoryview(recipe)[at:]), data, buffers).load(), extra
+    return _Decoder(io.BytesIO(memoryview(recipe)[at:]), data, buffers, finish).load(), extra
 
 
 class _Ragged:
@@ -105,6 +112,7 @@ class _Encoder(pickle.Pickler):
         if type(value) is np.ndarray:
             if is_numeric(value.dtype):
                 return self._array(value)
+            self.pickled += 1
         elif torch_tensors.is_plain(value):
             return self._tensor(value)
         elif type(value) is _Ragged:
@@ -159,18 +167,20 @@ class _Encoder(pickle.Pickler):
 
 
 class _Decoder(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, data: np.ndarray[Any, Any], buffers: list[Any]) -> None:
+    def __init__(self, file: io.BytesIO, data: np.ndarray[Any, Any], buffers: list[Any], finish: Finish | None) -> None:
         super().__init__(file, buffers=buffers)
-        self._data = data
+        self._bound = {"data": data, "finish": finish}
 
     def find_class(self, module: str, name: str) -> Any:
         """Called by pickle for each name; ours are bound to the data."""
         if module == __name__:
-            return functools.partial(globals()[name], data=self._data)
+            return functools.partial(globals()[name], **self._bound)
         return super().find_class(module, name)
 
 
-def place(offset: int, code: str, shape: tuple[int, ...], strides: Any, tensor: bool, *, data: np.ndarray[Any, Any]) -> Any:
+def place(
+    offset: int, code: str, shape: tuple[int, ...], strides: Any, tensor: bool, *, data: Any, finish: Finish | None
+) -> Any:
     """An array or tensor over the slot's bytes: what a recipe says of it."""
     dtype = _dtype(code)
     if strides is not None:
@@ -181,21 +191,25 @@ def place(offset: int, code: str, shape: tuple[int, ...], strides: Any, tensor: 
         for length in shape:
             size *= length
         array = data[offset : offset + size].view(dtype).reshape(shape)
+    if finish is not None:
+        return finish(array)
     return torch_tensors.from_numpy(array) if tensor else array
 
 
 def place_ragged(
-    at: int, code: str, offsets_at: int, count: int, tensors: bool, as_tuple: bool, *, data: np.ndarray[Any, Any]
+    at: int, code: str, offsets_at: int, count: int, tensors: bool, as_tuple: bool, *, data: Any, finish: Finish | None
 ) -> Any:
     """A list (or tuple) of vectors over the slot's bytes."""
     dtype = _dtype(code)
     offsets = data[offsets_at : offsets_at + 8 * (count + 1)].view(np.int64)
     values = data[at : at + int(offsets[-1]) * dtype.itemsize].view(dtype)
-    if tensors:
+    if tensors and finish is None:
         vectors = list(torch_tensors.from_numpy(values).split(np.diff(offsets).tolist()))
     else:
         bounds = offsets.tolist()
         vectors = [values[start:end] for start, end in itertools.pairwise(bounds)]
+        if finish is not None:
+            vectors = list(map(finish, vectors))
     return tuple(vectors) if as_tuple else vectors
 
 
