@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from dsbridge.errors import WorkerDiedError, WorkerTimeoutError
 from dsbridge.prefetch.channels import BEGIN, HUNGRY, RESULT, TASK, WORK, Pipe, Result
 from dsbridge.prefetch.interrupts import interrupts_wait
@@ -23,6 +25,7 @@ logger = logging.getLogger("dsbridge")
 
 IN_COMPANY, ALONE = 2, 5  # a task that outlived two workers is done alone; when it kills five more, it is what kills
 CATCHING_UP = 20
+_HICCUP_S = 0.005  # what the scheduler may keep a process waiting
 MOST_UNDER_WAY = 512  # what pipes hold for sure, so that nobody blocks on writing
 
 
@@ -111,6 +114,7 @@ class WorkerPool:
         first = list(settings.journals) or [b""] * workers
         self._behind: list[tuple[int, int]] = [(NONE, 0)] * workers  # number and place of the last task each has done
         self._first_journals = first
+        self._took_s = [0.0] * workers  # for the last task
         self._epoch: tuple[int, bytes] | None = None  # the first number of the epoch, and what began it
         self._results = self._crew.lines.results
         self._poller = select.poll()
@@ -155,7 +159,8 @@ class WorkerPool:
         Raises RuntimeError for a closed pool, LookupError for a number that is not under way, ``WorkerDiedError`` and
         ``WorkerTimeoutError`` when there is no point in going on.
         """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        start = time.monotonic()
+        deadline = None if timeout_s is None else start + timeout_s
         while True:
             for number in numbers:
                 if number in self._done:
@@ -167,11 +172,19 @@ class WorkerPool:
                 raise LookupError(f"tasks {list(numbers)} are not under way")
             if deadline is not None and time.monotonic() >= deadline:
                 return None
-            self.slots.keep_moving(self._done.values(), bool((self.segment.control[:, SLOT] == WAITING).any()))
-            limits = [] if deadline is None else [deadline - time.monotonic()]
+            now = time.monotonic()
+            left = self.slots.keep_moving(self._done.values(), now - start, self._patience_s())
+            limits = [] if left is None else [left]
+            if deadline is not None:
+                limits.append(deadline - now)
             if self.settings.batch_timeout_s is not None:
                 limits.append(self._until_stuck(self.settings.batch_timeout_s))
             self._poll(max(0.0, min(limits)) * 1000 if limits else -1)
+
+    def _patience_s(self) -> float | None:
+        """How long a worker without a slot takes for a batch; None if all workers have what they need."""
+        hungry = np.flatnonzero(self.segment.control[:, SLOT] == WAITING)
+        return max(_HICCUP_S, min(self._took_s[worker] for worker in hungry)) if len(hungry) else None
 
     def _take(self, number: int) -> Result:
         result, task = self._done.pop(number), self._under_way.pop(number)
@@ -202,6 +215,7 @@ class WorkerPool:
                 continue
             self._behind[result.worker] = result.number, task.place
             self._early_deaths = 0
+            self._took_s[result.worker] = (result.finished_ns - result.started_ns) / 1e9
             self._done[result.number] = result
             if task.deaths >= IN_COMPANY:
                 for held in self._held.pop(result.worker, ()):

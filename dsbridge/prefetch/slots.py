@@ -27,7 +27,7 @@ class Slots:
     """The slots of one pool. Free ones are tokens in a pipe, from which workers help themselves.
 
     Few slots are in circulation, so that they stay in the cache: one for each worker to write, and one more. Another is
-    added when the trainer waits while a worker has no slot to write to; one that comes back while enough circulate is
+    added when the trainer waits for long while a worker has no slot to write to; one that comes back while enough circulate is
     put aside, on top of the segment's stack. What somebody keeps is never written to: out of slots it takes more while
     ``max_bytes`` allows (then it starts with one), and copies batches out beyond.
 
@@ -70,25 +70,30 @@ class Slots:
             if self._add():
                 self._loose -= 1
 
-    def keep_moving(self, done: Iterable[Result], hungry: bool) -> None:
-        """To be called before the trainer waits. ``done``: results that wait; ``hungry``: whether a worker has no slot.
+    def keep_moving(self, done: Iterable[Result], waited_s: float, patience_s: float | None) -> float | None:
+        """To be called before the trainer waits, and when it has done so for ``waited_s``. ``done``: results that wait.
 
         If all slots are kept or hold results that wait, the workers would wait for ever: take another slot, or copy the
-        results out.
+        results out. Otherwise ``patience_s`` says when another slot is worth its memory, because a worker has none and could
+        have made a batch by then (None: no worker waits); returns how many seconds are left, None if there is no such time.
         """
         with self._lock:
             waiting = [result for result in done if result.slot >= 0 and result.number not in self._aside]
             if self._loose > len(waiting):
-                if hungry and self._loose < self._most and not self._queued():
-                    self._grow()
-                return
+                if patience_s is None or self._loose >= self._most or self._queued():
+                    return None
+                if waited_s < patience_s:
+                    return patience_s - waited_s
+                self._grow()
+                return None
             for result in waiting:
                 self._largest = max(self._largest, result.used)
             if self._grow():
-                return
+                return None
             for result in waiting:
                 self._aside[result.number] = np.array(self._segment.view(self._segment.slot_at(result.slot), result.used))
                 self.tokens.give(result.slot)
+            return None
 
     def recipe(self, result: Result) -> bytes:
         """The recipe of a result, copied."""

@@ -328,7 +328,7 @@ def test_slots_lease_grow_spill() -> None:
     slots = Slots(segment, 1, 4, max_bytes=3 * size)
     kept = []
     for count in range(6):
-        slots.keep_moving([], hungry=True)
+        slots.keep_moving([], 1.0, 0.5)
         kept.append(slots.lease(_filled(slots, segment, size, count))[1:])
     assert (slots.leased, slots.spilled, slots.grown) == (2, 4, 2)
     assert [int(array[0]) for array in kept] == list(range(6))
@@ -344,11 +344,13 @@ def test_slots_in_circulation_are_few() -> None:
     slots = Slots(segment, 2, 4, None)
     first = [_filled(slots, segment, 100, n) for n in range(3)]
     assert slots.tokens.take() is None
-    slots.keep_moving([], hungry=False)
+    slots.keep_moving([], 1.0, None)
     assert slots.tokens.take() is None
     kept = [slots.lease(result) for result in first[:2]]
-    slots.keep_moving([], hungry=True)
-    slots.keep_moving([], hungry=True)  # one is there by now
+    assert slots.keep_moving([], 0.2, 0.5) == pytest.approx(0.3)  # not yet
+    assert slots.grown == 0
+    slots.keep_moving([], 1.0, 0.5)
+    slots.keep_moving([], 1.0, 0.5)  # one is there by now
     assert slots.grown == 1
     third = slots.tokens.take()
     assert slots.tokens.take() is None
@@ -367,8 +369,8 @@ def test_results_that_wait_are_copied_out() -> None:
     slots = Slots(segment, 2, 4, None)
     first, *waiting = [_filled(slots, segment, 100, 50 + n) for n in range(3)]
     kept = slots.lease(first)
-    slots.keep_moving(waiting, hungry=True)
-    slots.keep_moving(waiting, hungry=True)
+    slots.keep_moving(waiting, 0.0, 0.5)
+    slots.keep_moving(waiting, 0.0, 0.5)
     assert [slots.tokens.take(), slots.tokens.take()] == [result.slot for result in waiting]
     for result in waiting:
         segment.slot(result.slot)[:110] = 99  # a worker goes on
