@@ -96,11 +96,11 @@ class Segment:
     def put_slot(self, slot: int) -> None:
         """Nobody has this slot any more. Called from finalizers, on any thread.
 
-        Memory stays behind the slots put back last, twice as many as there are workers; of others it is given up.
+        Memory stays behind the slots put back last, as many as an iteration begins with; of others it is given up.
         """
         with self._lock:
             self._free.append(slot)
-            for cold in self._free[: -2 * self.workers - 2]:
+            for cold in self._free[: -self.workers - 1]:
                 if self.pages[cold]:
                     self.pages[cold] = 0
                     self._memory.madvise(_REMOVE, self.slot_at(cold), SLOT_BYTES)

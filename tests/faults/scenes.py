@@ -107,30 +107,37 @@ def until(condition: Callable[[], Any], seconds: float = 10.0) -> bool:
 
 
 class Killer(threading.Thread):
-    """Sends ``number`` to a random worker ``times`` times; killed for certain, as it waits for each to be dead."""
+    """Sends ``number`` to a random worker ``times`` times, at random moments, but only once between two batches.
 
-    def __init__(self, times: int, pause: float, seed: int, number: int = signal.SIGKILL) -> None:
+    Faster than that, on a slow machine, chance alone would kill seven workers over one batch, which is a poison sample's mark.
+    """
+
+    def __init__(self, times: int, pause: float, seed: int, batches: list[Any], number: int = signal.SIGKILL) -> None:
         super().__init__(daemon=True)
-        self.times, self.pause, self.number = times, pause, number
+        self.times, self.pause, self.number, self.batches = times, pause, number, batches
         self.random = random.Random(seed)
         self.killed = 0
         self.stopped = threading.Event()
 
     def run(self) -> None:
+        seen = -1
         while self.killed < self.times and not self.stopped.wait(self.pause * self.random.random() * 2):
             found = workers()
-            if found:
+            if found and len(self.batches) > seen:
+                seen = len(self.batches)
                 os.kill(self.random.choice(found).pid, self.number)
                 self.killed += 1
 
 
 def run_killed(make: Callable[[], Any], times: int, pause: float, seed: int, epochs: int = 1) -> tuple[Any, Any]:
     """(batches, killer) of a loader whose workers are killed while it runs; the loader stays in ``killer.loader``."""
-    loader = make()
-    killer = Killer(times, pause, seed)
+    loader, batches = make(), []
+    killer = Killer(times, pause, seed, batches)
     killer.loader = loader  # type: ignore[attr-defined]
     killer.start()
-    batches = [flat(batch) for _ in range(epochs) for batch in loader]
+    for _ in range(epochs):
+        for batch in loader:
+            batches.append(flat(batch))
     killer.stopped.set()
     killer.join()
     loader.close()
