@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+import tqdm
 
 import dsbridge as dsb
 
@@ -143,3 +144,47 @@ def test_resume_of_workers_that_live_on() -> None:
             rest = [plain(batch) for batch in loader]
             assert begun + rest == expected[2], position
             assert [plain(batch) for batch in loader] == expected[3]
+
+
+def test_bars_of_nested_loops(capsys: pytest.CaptureFixture[str]) -> None:
+    """A bar inside a bar, with workers: each epoch of the inner loop has its own, all count to their end."""
+    outer = dsb.DataLoader(list(range(3)), num_workers=1, progress=True, output="numpy")
+    inner = dsb.DataLoader(list(range(8)), batch_size=4, num_workers=1, progress=True, output="numpy")
+    assert [(int(a[0]), b.tolist()) for a in outer for b in inner][-1] == (2, [4, 5, 6, 7])
+    bars = capsys.readouterr().err
+    assert bars.count("0/3 [") == 1
+    assert bars.count("0/2 [") == 3
+    assert not tqdm.tqdm._instances
+
+
+class _Odd:
+    """Something that only pickle can send, with an array in it."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+
+@pytest.mark.parametrize("output", ["numpy", "mindspore"])
+def test_leaves_are_the_same_beside_what_is_pickled(output: str) -> None:
+    """One object in a batch that must be pickled changes nothing for the tensors beside it, nor the bytes counted."""
+    plain = [{"x": torch.arange(4) + n, "y": [np.ones(2, "f4"), n, "text"]} for n in range(4)]
+    odd = [{**sample, "odd": _Odd(np.zeros(3))} for sample in plain]
+    with (
+        dsb.DataLoader(plain, batch_size=None, num_workers=1, output=output) as first,
+        dsb.DataLoader(odd, batch_size=None, num_workers=1, output=output) as second,
+    ):
+        for a, b in zip(first, second, strict=True):
+            assert type(a["x"]) is type(b["x"])
+            assert type(a["y"][0]) is type(b["y"][0])
+            assert np.asarray(a["x"]).tolist() == np.asarray(b["x"]).tolist()
+            assert a["y"][1:] == b["y"][1:]
+            assert type(b["odd"]) is _Odd
+        assert first.stats().bytes == second.stats().bytes > 0
+        assert (first.stats().pickled_columns, second.stats().pickled_columns) == (0, 4)
+
+
+def test_a_leaf_that_mindspore_cannot_hold_is_named() -> None:
+    """fp8 in a column, from a worker: the error says which one."""
+    samples = [{"x": torch.ones(2), "bad": torch.ones(2).to(torch.float8_e4m3fn)}] * 2
+    with pytest.raises(dsb.SampleError, match="bad"), dsb.DataLoader(samples, num_workers=1) as loader:
+        list(loader)

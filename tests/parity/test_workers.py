@@ -16,7 +16,7 @@ import workers
 
 import dsbridge as dsb
 
-COUNT, CHUNK = 180, 15
+COUNT, CHUNK = 210, 15
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
