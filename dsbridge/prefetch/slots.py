@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
-import struct
-import termios
 import threading
 import weakref
 from collections.abc import Iterable
@@ -80,7 +77,7 @@ class Slots:
         with self._lock:
             waiting = [result for result in done if result.slot >= 0 and result.number not in self._aside]
             if self._loose > len(waiting):
-                if patience_s is None or self._loose >= self._most or self._queued():
+                if patience_s is None or self._loose >= self._most or self.tokens.queued:
                     return None
                 if waited_s < patience_s:
                     return patience_s - waited_s
@@ -154,10 +151,6 @@ class Slots:
         beside = _BESIDE_BYTES * (int(np.count_nonzero(pages)) + 1)
         held: int = int(pages.sum())
         return self._largest > 0 and held + new <= max_bytes + beside
-
-    def _queued(self) -> bool:
-        """Whether a token waits to be taken."""
-        return bool(struct.unpack("i", fcntl.ioctl(self.tokens.reader, termios.FIONREAD, bytes(4)))[0])
 
     def _count_spilled(self) -> None:
         self.spilled += 1

@@ -147,11 +147,16 @@ def test_pipe_reads_do_not_block() -> None:
 
 
 def test_tokens() -> None:
-    """Tokens come in the order given; None if there is none now, -1 if there will be none; a closed pipe ignores them."""
+    """The token given last comes first; None if there is none now, -1 if there will be none; a closed pipe ignores them."""
     tokens = Tokens()
-    for slot in (3, 1):
+    for slot in range(500):
         tokens.give(slot)
-    assert [tokens.take(), tokens.take(), tokens.take()] == [3, 1, None]
+    taken = [tokens.take() for _ in range(501)]
+    assert taken == [*range(499, -1, -1), None]
+    assert not tokens.queued
+    for slot in range(600):  # more than one atomic write holds
+        tokens.give(slot)
+    assert sorted(tokens.take() for _ in range(600)) == [*range(600)]  # type: ignore[type-var]
     tokens.close_writer()
     assert tokens.take() == -1
     tokens.close()
@@ -371,7 +376,7 @@ def test_results_that_wait_are_copied_out() -> None:
     kept = slots.lease(first)
     slots.keep_moving(waiting, 0.0, 0.5)
     slots.keep_moving(waiting, 0.0, 0.5)
-    assert [slots.tokens.take(), slots.tokens.take()] == [result.slot for result in waiting]
+    assert {slots.tokens.take(), slots.tokens.take()} == {result.slot for result in waiting}
     for result in waiting:
         segment.slot(result.slot)[:110] = 99  # a worker goes on
     assert slots.recipe(waiting[0]) == bytes([51] * 10)
