@@ -17,8 +17,10 @@ KILLED = """
     found, killer = run_killed(make, 100, 0.014, seed, epochs)
     assert killer.killed == 100, killer.killed
     assert 60 <= killer.loader.stats().restarts <= 100, killer.loader.stats()
+    if not in_order and rng == "torch":  # as in torch, who makes a batch depends on time, and random numbers on who
+        calm, found = ([[pair for pair in batch if pair[0] in ("index", "name")] for batch in run] for run in (calm, found))
     if not in_order:
-        calm, found = [sorted(calm[i : i + 1000]) for i in (0,)], [sorted(found)]
+        calm, found = sorted(calm), sorted(found)
     assert len(found) == len(calm), (len(found), len(calm))
     wrong = [i for i, (a, b) in enumerate(zip(found, calm)) if a != b]
     assert not wrong, wrong[:10]
