@@ -25,7 +25,7 @@ logger = logging.getLogger("dsbridge")
 
 IN_COMPANY, ALONE = 2, 5  # a task that outlived two workers is done alone; when it kills five more, it is what kills
 CATCHING_UP = 20
-_HICCUP_S = 0.005  # what the scheduler may keep a process waiting
+_HICCUP_S, _LONG_S = 0.005, 0.1  # what the scheduler may keep a process waiting; what is too long to have a worker idle
 MOST_UNDER_WAY = 512  # what pipes hold for sure, so that nobody blocks on writing
 
 
@@ -182,9 +182,11 @@ class WorkerPool:
             self._poll(max(0.0, min(limits)) * 1000 if limits else -1)
 
     def _patience_s(self) -> float | None:
-        """How long a worker without a slot takes for a batch; None if all workers have what they need."""
+        """How long a worker without a slot takes for a batch, within limits; None if all workers have what they need."""
         hungry = np.flatnonzero(self.segment.control[:, SLOT] == WAITING)
-        return max(_HICCUP_S, min(self._took_s[worker] for worker in hungry)) if len(hungry) else None
+        if not len(hungry):
+            return None
+        return min(max(_HICCUP_S, min(self._took_s[worker] for worker in hungry)), _LONG_S)
 
     def _take(self, number: int) -> Result:
         result, task = self._done.pop(number), self._under_way.pop(number)
