@@ -186,7 +186,8 @@ class WorkerPool:
         hungry = np.flatnonzero(self.segment.control[:, SLOT] == WAITING)
         if not len(hungry):
             return None
-        return min(max(_HICCUP_S, min(self._took_s[worker] for worker in hungry)), _LONG_S)
+        took_s: float = min(self._took_s[worker] for worker in hungry)
+        return min(max(_HICCUP_S, took_s), _LONG_S)
 
     def _take(self, number: int) -> Result:
         result, task = self._done.pop(number), self._under_way.pop(number)
