@@ -54,7 +54,7 @@ def test_streams_go_on_exactly(scene: Any) -> None:
                 def make():
                     return numpy_loader(Stream(300, 0.002), batch_size=4, rng=rng, seed=3, persistent_workers=persistent)
                 calm = undisturbed(make, 3)
-                found, killer = run_killed(make, 12, 0.06, 4, 3)
+                found, killer = run_killed(make, 12, 0.03, 4, 3)
                 assert killer.loader.stats().restarts >= 3, killer.loader.stats()
                 assert found == calm, (rng, persistent, [i for i, (a, b) in enumerate(zip(found, calm)) if a != b][:9])
         assert no_children()
