@@ -23,13 +23,15 @@ def open_bare(case: Case) -> Opened:
     >>> len(list(open_bare(Case("bare", "tiny", workers=1, batches=3, distinct=4)).start()))
     3
     """
+    from dsbridge.bench.datasets import stack_rows
+
     workload = case.make_workload()
     if not workload.dataset.startswith("ready_"):
         raise CannotRunError("its samples have to be made first, which is more than copying")
     dataset = workload.make_dataset()
     rows = [dataset.row(index) for index in range(workload.batch_size)]
-    columns = [np.stack(column) for column in zip(*rows, strict=True)]
-    samples = list(zip(*rows, strict=True))
+    columns = stack_rows(rows)
+    samples = [[value[None] for value in column] for column in zip(*rows, strict=True)]
     sizes = [-(-column.nbytes // 4096) * 4096 for column in columns]
     shared = np.frombuffer(mmap.mmap(-1, sum(sizes) * (case.workers + 1)), np.uint8)
     starts = [0, *itertools.accumulate(sizes)]
@@ -43,7 +45,7 @@ def open_bare(case: Case) -> Opened:
 
     def fill(slot: int) -> None:
         for column, target in zip(samples, slots[slot], strict=True):
-            np.concatenate([value[None] for value in column], out=target)
+            np.concatenate(column, out=target)
 
     return Opened(lambda: _epoch(workload.batches, case.workers, fill, slots), batch_size=workload.batch_size)
 

@@ -88,33 +88,32 @@ class Contender:
         return f"Contender({self.name!r})"
 
 
+def _by_name(*contenders: Contender) -> dict[str, Contender]:
+    return {contender.name: contender for contender in contenders}
+
+
 _OURS, _MINDSPORE, _PEERS, _OWN = (f"dsbridge.bench.{name}" for name in ("loaders", "mindspore_loaders", "peers", "own"))
-CONTENDERS: dict[str, Contender] = {
-    contender.name: contender
-    for contender in (
-        Contender("dsbridge", "dsb.DataLoader", f"{_OURS}:open_dsbridge"),
-        Contender("to_mindspore", "dsb.to_mindspore(dsb.DataLoader), MindSpore's iterator", f"{_OURS}:open_to_mindspore"),
-        Contender("torch", "torch DataLoader, then Tensor.from_numpy", f"{_OURS}:open_torch"),
-        Contender("generator-processes", "GeneratorDataset rows in processes + batch", f"{_MINDSPORE}:open_processes"),
-        Contender("generator-threads", "GeneratorDataset rows in threads + batch", f"{_MINDSPORE}:open_threads"),
-        Contender("generator-serial", "GeneratorDataset rows, one worker + batch", f"{_MINDSPORE}:open_serial"),
-        Contender("mindspore-loader", "mindspore.dataset.dataloader.DataLoader", f"{_MINDSPORE}:open_loader"),
-        Contender("grain", "grain MapDataset, batch, mp_prefetch", f"{_PEERS}:open_grain", "grain"),
-        Contender("spdl", "spdl iterate_in_subprocess, segment pool, one process", f"{_PEERS}:open_spdl_pool", "spdl"),
-        Contender("spdl-loader", "spdl PyTorchDataLoader", f"{_PEERS}:open_spdl_loader", "spdl"),
-        Contender("bare", "bare processes that copy ready samples: the limit", "dsbridge.bench.bare:open_bare"),
-        Contender("in-process", "dsb.DataLoader, num_workers=0", f"{_OURS}:open_in_process"),
-        Contender("in-process-torch", "torch DataLoader, num_workers=0", f"{_OURS}:open_in_process_torch"),
-    )
-}
-OWN_CONTENDERS: dict[str, Contender] = {
-    contender.name: contender
-    for contender in (
-        Contender("dsbridge", "dsb.DataLoader.from_torch(your loader)", f"{_OWN}:open_dsbridge"),
-        Contender("torch", "your torch DataLoader, then Tensor.from_numpy", f"{_OWN}:open_torch"),
-        Contender("in-process", "dsb.DataLoader.from_torch(your loader, num_workers=0)", f"{_OWN}:open_in_process"),
-    )
-}
+CONTENDERS = _by_name(
+    Contender("dsbridge", "dsb.DataLoader", f"{_OURS}:open_dsbridge"),
+    Contender("to_mindspore", "dsb.to_mindspore(dsb.DataLoader), MindSpore's iterator", f"{_OURS}:open_to_mindspore"),
+    Contender("torch", "torch DataLoader, then Tensor.from_numpy", f"{_OURS}:open_torch"),
+    Contender("generator-processes", "GeneratorDataset rows in processes + batch", f"{_MINDSPORE}:open_processes"),
+    Contender("generator-threads", "GeneratorDataset rows in threads + batch", f"{_MINDSPORE}:open_threads"),
+    Contender("generator-serial", "GeneratorDataset rows, one worker + batch", f"{_MINDSPORE}:open_serial"),
+    Contender("mindspore-loader", "mindspore.dataset.dataloader.DataLoader", f"{_MINDSPORE}:open_loader"),
+    Contender("grain", "grain MapDataset, batch, mp_prefetch", f"{_PEERS}:open_grain", "grain"),
+    Contender("spdl", "spdl iterate_in_subprocess, segment pool, one process", f"{_PEERS}:open_spdl_pool", "spdl"),
+    Contender("spdl-loader", "spdl PyTorchDataLoader", f"{_PEERS}:open_spdl_loader", "spdl"),
+    Contender("bare", "bare processes that copy ready samples: the limit", "dsbridge.bench.bare:open_bare"),
+    Contender("in-process", "dsb.DataLoader, num_workers=0", f"{_OURS}:open_in_process"),
+    Contender("in-process-torch", "torch DataLoader, num_workers=0", f"{_OURS}:open_in_process_torch"),
+)
+OWN_CONTENDERS = _by_name(
+    Contender("dsbridge", "dsb.DataLoader.from_torch(your loader)", f"{_OWN}:open_dsbridge"),
+    Contender("torch", "your torch DataLoader, then Tensor.from_numpy", f"{_OWN}:open_torch"),
+    Contender("in-process", "dsb.DataLoader.from_torch(your loader, num_workers=0)", f"{_OWN}:open_in_process"),
+)
+OURS = ("dsbridge", "to_mindspore")
 GENERATORS = ("generator-processes", "generator-threads", "generator-serial")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from dsbridge.bench.contenders import OURS
 from dsbridge.bench.results import Results, WorkloadResult
 from dsbridge.bench.tables import HEADERS, absent, rows
 from dsbridge.bench.targets import Outcome
@@ -43,7 +44,7 @@ def _bars(workload: WorkloadResult) -> str:
     parts = []
     for entry in entries:
         rate = entry.median(workload.headline)
-        ours = " ours" if entry.contender in ("dsbridge", "to_mindspore") else ""
+        ours = " ours" if entry.contender in OURS else ""
         bar = f'<div class="bar{ours}" style="width: {100 * rate / top:.2f}%"><span>{rate:,.1f} batches/s</span></div>'
         parts.append(f'<div title="{escape(entry.title)}">{escape(entry.contender)}</div>{bar}')
     return f'<div class="bars">{"".join(parts)}</div>'

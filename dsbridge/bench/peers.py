@@ -37,7 +37,9 @@ def open_grain(case: Case) -> Opened:
     grain = importlib.import_module("grain")
     made = _make(case)
     options = grain.MultiprocessingOptions(num_workers=case.workers)
-    source = grain.MapDataset.source(made.rows).batch(made.batch_size, batch_fn=made.collate if _ragged(case) else None)
+    source = grain.MapDataset.source(made.rows).batch(
+        made.batch_size, batch_fn=made.collate if case.make_workload().ragged else None
+    )
     dataset = source.to_iter_dataset().mp_prefetch(options)
 
     def epoch() -> Iterator[Any]:
@@ -48,10 +50,6 @@ def open_grain(case: Case) -> Opened:
             iterator.close()
 
     return Opened(epoch, batch_size=made.batch_size)
-
-
-def _ragged(case: Case) -> bool:
-    return case.make_workload().ragged
 
 
 def open_spdl_pool(case: Case) -> Opened:

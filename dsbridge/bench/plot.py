@@ -6,11 +6,12 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+from dsbridge.bench.contenders import OURS
 from dsbridge.bench.results import Results
 from dsbridge.errors import MissingDependencyError, UsageError
 
 SUFFIXES = (".png", ".svg", ".pdf")
-_OURS, _OTHERS = "#22aa77", "#99aabb"
+_GREEN, _GREY = "#22aa77", "#99aabb"
 
 
 def require_matplotlib() -> Any:
@@ -53,8 +54,8 @@ def draw(results: Results, path: str | Path) -> None:
         for axes, workload in zip(panels, workloads, strict=True):
             entries = [entry for entry in workload.entries if entry.ok][::-1]
             rates = [entry.median(workload.headline) for entry in entries]
-            ours = [_OURS if entry.contender in ("dsbridge", "to_mindspore") else _OTHERS for entry in entries]
-            bars = axes.barh([entry.contender for entry in entries], rates, color=ours)
+            colours = [_GREEN if entry.contender in OURS else _GREY for entry in entries]
+            bars = axes.barh([entry.contender for entry in entries], rates, color=colours)
             axes.bar_label(bars, labels=[f"{rate:,.0f}" for rate in rates], padding=3)
             axes.set_title(f"{workload.title}: batches/s", loc="left", fontsize=10)
             axes.margins(x=0.12)

@@ -170,9 +170,9 @@ class WorkerPool:
                 continue
             if not any(number in self._under_way for number in numbers):
                 raise LookupError(f"tasks {list(numbers)} are not under way")
-            if deadline is not None and time.monotonic() >= deadline:
-                return None
             now = time.monotonic()
+            if deadline is not None and now >= deadline:
+                return None
             left = self.slots.keep_moving(self._done.values(), now - start, self._patience_s())
             limits = [] if left is None else [left]
             if deadline is not None:

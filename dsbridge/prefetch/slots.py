@@ -135,10 +135,9 @@ class Slots:
         slot = self._segment.take_slot()
         if slot is None:
             return False
+        self._segment.put_slot(slot)  # it was only looked at
         if self._max_bytes is not None and not self._allows(slot, self._max_bytes):
-            self._segment.put_slot(slot)
             return False
-        self._segment.put_slot(slot)
         self.grown += 1
         self._add()
         self._target = max(self._target, self._loose)
