@@ -124,9 +124,10 @@ class Killer(threading.Thread):
         while self.killed < self.times and not self.stopped.wait(self.pause * self.random.random() * 2):
             found = workers()
             if found and len(self.batches) > seen:
-                seen = len(self.batches)
-                os.kill(self.random.choice(found).pid, self.number)
-                self.killed += 1
+                with contextlib.suppress(ProcessLookupError):  # it has just ended by itself, with its epoch
+                    os.kill(self.random.choice(found).pid, self.number)
+                    seen = len(self.batches)
+                    self.killed += 1
 
 
 def run_killed(make: Callable[[], Any], times: int, pause: float, seed: int, epochs: int = 1) -> tuple[Any, Any]:
