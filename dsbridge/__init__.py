@@ -23,6 +23,7 @@ _HOMES = {
     "DataLoader": "loader.dataloader",
     "LoaderStats": "loader.stats",
     "to_mindspore": "pipeline.to_mindspore",
+    "plan": "pipeline.plan",
     "Finding": "report",
     "Report": "report",
     "DsbridgeError": "errors",
@@ -38,9 +39,9 @@ _HOMES = {
     "UsageError": "errors",
     "MissingDependencyError": "errors",
 }
-_MODULES = ("errors",)
+_MODULES = ("errors", "transforms")
 
-__all__ = ["__version__", "errors", *_HOMES]
+__all__ = ["__version__", *_MODULES, *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
@@ -60,7 +61,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from dsbridge import errors
+    from dsbridge import errors, transforms
     from dsbridge.errors import (
         CheckpointError,
         DsbridgeError,
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     )
     from dsbridge.loader.dataloader import DataLoader
     from dsbridge.loader.stats import LoaderStats
+    from dsbridge.pipeline.plan import plan
     from dsbridge.pipeline.to_mindspore import to_mindspore
     from dsbridge.report import Finding, Report
     from dsbridge.schema.columns import Column, Schema

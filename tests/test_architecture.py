@@ -6,12 +6,17 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "dsbridge"
+PIL_OPS = ("convert", "grayscale", "pad", "photometric", "pil_colour", "resize", "values")
 ALLOWED = {
     # reached through frameworks.detect.require_torch, so that a proxy is refused; what is measured are torch's own Datasets
     "torch": {"bench/datasets.py"},
     "mindspore": {"pipeline/dataset.py"},
     "pyarrow": {"sources/arrow.py"},
-    "PIL": {"bench/datasets.py"},
+    "PIL": {"bench/datasets.py", *(f"transforms/ops/{name}.py" for name in PIL_OPS)},
+    "torchvision": set(),  # its transforms are known by their classes' names
+    "torchaudio": set(),
+    "albumentations": set(),
+    "timm": set(),
     "datasets": set(),
     "matplotlib": set(),  # by name, in bench/plot.py, with a word on how to install it
     "grain": set(),

@@ -14,6 +14,7 @@ from dsbridge.errors import SchemaError
 from dsbridge.pipeline.clock import EpochClock, Run
 from dsbridge.pipeline.consumer import find_consumer
 from dsbridge.pipeline.feeds import Feed, RowFeed
+from dsbridge.pipeline.keyed import TransformedFeed, as_keyed, keyed_copy, transformed_copy
 from dsbridge.report import Report
 from dsbridge.schema.columns import Schema
 from dsbridge.sources.rows import Row
@@ -53,6 +54,11 @@ class SizedPreview(PreviewSource):
         return self._feed.size
 
 
+def _preview(feed: Feed) -> PreviewSource:
+    # MindSpore checks what is delivered against a size given here and refuses 0, so it is told only sure ones.
+    return SizedPreview(feed) if feed.exact and feed.size else PreviewSource(feed)
+
+
 class BridgeDataset(mds.GeneratorDataset):  # type: ignore[misc]
     """A ``mindspore.dataset.GeneratorDataset`` over a dsbridge feed; made by ``to_mindspore``.
 
@@ -62,9 +68,7 @@ class BridgeDataset(mds.GeneratorDataset):  # type: ignore[misc]
     """
 
     def __init__(self, feed: Feed, clock: EpochClock) -> None:
-        # MindSpore checks what is delivered against a size given here and refuses 0, so it is told only sure ones.
-        sure = feed.exact and bool(feed.size)
-        super().__init__(SizedPreview(feed) if sure else PreviewSource(feed), feed.column_names, shuffle=False)
+        super().__init__(_preview(feed), feed.column_names, shuffle=False)
         self._feed, self._clock = _Shared(feed), clock
         self._run: Run | None = None
 
@@ -96,6 +100,24 @@ class BridgeDataset(mds.GeneratorDataset):  # type: ignore[misc]
             return super().parse(children)
         finally:
             mds.config.set_prefetch_size(before)
+
+    source: Any
+    keyed = staticmethod(keyed_copy)  # for dsbridge.transforms, which knows no pipeline
+
+    def let_in_key(self, name: str) -> None:
+        """Deliver the hidden column ``name`` from now on; called on the copy that ``keyed`` made."""
+        feed = as_keyed(self._feed.value, name)
+        self._feed = _Shared(feed)
+        self.source = _preview(feed)
+        self.column_names = feed.column_names
+
+    transformed = staticmethod(transformed_copy)
+
+    def transform_rows(self, column: str, stage: Any, name: str) -> None:
+        """Run ``stage`` on a column of each row from now on; called on the copy that ``transformed`` made."""
+        feed = TransformedFeed(as_keyed(self._feed.value, name), column, stage)
+        self._feed = _Shared(feed)
+        self.source = _preview(feed)
 
     def get_dataset_size(self) -> int:
         """Rows (or batches) per epoch; ``SchemaError`` if that is unknown, where MindSpore would count for ever."""

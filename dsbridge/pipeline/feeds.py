@@ -21,6 +21,7 @@ from dsbridge.loader.parallel import ParallelIterator
 from dsbridge.loader.parts import Parts
 from dsbridge.loader.state import Generators, Progress
 from dsbridge.loader.stats import LoaderStats
+from dsbridge.pipeline.indices import stamped
 from dsbridge.pipeline.order import EpochOrder
 from dsbridge.report import Report
 from dsbridge.schema.columns import Column, Schema
@@ -170,6 +171,8 @@ class BatchFeed:
         if loader.rng == "sample":
             keys = SampleKeys(loader.fixed_seed(), epoch, may_repeat(parts.index_sampler))
         indices = parts.index_sampler if self.order is None else self.order.indices(epoch)
+        if getattr(parts.dataset, "wants_keys", False):
+            indices = stamped(indices, epoch)
         delivered = 0
         for row in self._made_by_workers(epoch, indices, keys) if loader.num_workers else self._made_here(indices, keys):
             delivered += 1

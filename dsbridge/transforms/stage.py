@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dsbridge.errors import TransformError
-from dsbridge.transforms.ops.values import Array, Boxes, frame_of
+from dsbridge.transforms.ops.values import Array, Boxes, Pixels, frame_of
 from dsbridge.transforms.randomness import Draws
 
 
@@ -49,9 +49,9 @@ def run(steps: Sequence[Step], sample: Sample, draws: Draws, trace: Trace | None
             continue
         before = sample.image
         try:
-            params = _act(op, sample, draws, step.position)
-        except TransformError:
-            raise
+            params = _perform(op, sample, draws, step.position)
+        except TransformError as exc:
+            raise TransformError(f"{step.label}: {exc}") from exc
         except Exception as exc:
             raise TransformError(f"{step.label} failed: {type(exc).__name__}: {exc}") from exc
         if trace is not None:
@@ -59,7 +59,7 @@ def run(steps: Sequence[Step], sample: Sample, draws: Draws, trace: Trace | None
     return sample
 
 
-def _act(op: Any, sample: Sample, draws: Draws, position: int) -> Any:
+def _perform(op: Any, sample: Sample, draws: Draws, position: int) -> Any:
     if hasattr(op, "call"):  # the user's own object: it draws from the global generators, which are seeded for it
         op.call(sample, draws, position)
         return ()
@@ -75,12 +75,12 @@ def _act(op: Any, sample: Sample, draws: Draws, position: int) -> Any:
 def apply(op: Any, sample: Sample, params: tuple[Any, ...]) -> None:
     """Apply an operation with these parameters to everything in the sample."""
     image = sample.image
-    if isinstance(image, np.ndarray):
-        method = getattr(op, "chw", None)
+    if isinstance(image, Pixels):
+        image, method = _on_pixels(op, image)
     else:
-        method = getattr(op, "pil", None) if hasattr(image, "getbands") else None
+        method = getattr(op, _method_for(image), None)
     if method is None:
-        raise TransformError(f"{type(op).__name__} cannot take {_describe(image)}")
+        raise TransformError(f"{type(op).__name__} cannot take {describe(image)}")
     if sample.boxes:
         sample.boxes = [op.boxes(boxes, *params) for boxes in sample.boxes] if hasattr(op, "boxes") else sample.boxes
     if sample.masks:
@@ -88,7 +88,30 @@ def apply(op: Any, sample: Sample, params: tuple[Any, ...]) -> None:
     sample.image = method(image, *params)
 
 
-def _describe(image: Any) -> str:
+def _on_pixels(op: Any, image: Pixels) -> tuple[Any, Any]:
+    """What to give to which method where a PIL image has not been made yet: it is made only if there is no other way."""
+    for name in ("pixels", "hwc"):
+        if hasattr(op, name):
+            return image.array, getattr(op, name)
+    if getattr(op, "ALIKE", False):
+        array = image.array if image.array.ndim == 3 else image.array[..., None]
+        return array.transpose(2, 0, 1), lambda planes, *params: Pixels(op.chw(planes, *params).transpose(1, 2, 0))
+    return image.pil(), getattr(op, "pil", None)
+
+
+def _method_for(image: Any) -> str:
     if isinstance(image, np.ndarray):
-        return f"an array of {image.dtype}{list(image.shape)}"
-    return f"a {type(image).__qualname__}"
+        return "chw"
+    return "pil" if hasattr(image, "getbands") else "hwc"
+
+
+def describe(value: Any) -> str:
+    """A value's type, with dtype and shape where it has them.
+
+    >>> describe(np.zeros((3, 4), np.uint8)), describe(None)
+    ('an array of uint8[3, 4]', 'NoneType')
+    """
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        kind = "an array" if isinstance(value, np.ndarray) else f"a {type(value).__qualname__}"
+        return f"{kind} of {value.dtype}{list(value.shape)}"
+    return f"a PIL image of mode {value.mode}" if hasattr(value, "getbands") else type(value).__qualname__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from dsbridge.transforms.stage import Sample, apply
 SIZES = [(61, 83), (47, 47), (33, 64), (95, 120), (120, 95), (7, 9), (224, 224), (100, 41)]
 
 
+@functools.lru_cache(maxsize=512)
 def array(number: int, channels: int = 3) -> np.ndarray:
     """Image ``number`` as uint8 [H, W, C]: smooth with noise, sizes odd and even, some dark, some of full range."""
     rng = np.random.default_rng(number)
@@ -27,7 +29,9 @@ def array(number: int, channels: int = 3) -> np.ndarray:
     smooth = np.stack(waves, -1) * 60 + 128 + rng.normal(0, 20, (height, width, channels))
     if number % 5 == 4:
         smooth = smooth * 0.2 + 30
-    return smooth.clip(0, 255).astype(np.uint8)
+    found = smooth.clip(0, 255).astype(np.uint8)
+    found.flags.writeable = False  # whoever writes to what a dataset keeps is found
+    return found
 
 
 MODES = {"RGB": 3, "L": 1, "RGBA": 4}

@@ -19,6 +19,7 @@ class RandomHorizontalFlip:
     """
 
     EXACT: ClassVar[tuple[str, ...]] = ("pil", "uint8", "float")
+    ALIKE: ClassVar[bool] = True
 
     p: float = 0.5
 
@@ -36,11 +37,11 @@ class RandomHorizontalFlip:
     def boxes(self, boxes: Boxes) -> Boxes:
         array, width = boxes.array.copy(), boxes.canvas[1]
         if boxes.format == "XYXY":
-            array[:, [0, 2]] = width - array[:, [2, 0]]
+            array[:, [0, 2]] = -(array[:, [2, 0]] - width)  # torch's -0.0, too
         elif boxes.format == "XYWH":
-            array[:, 0] = width - (array[:, 0] + array[:, 2])
+            array[:, 0] = -(array[:, 0] + array[:, 2] - width)
         else:
-            array[:, 0] = width - array[:, 0]
+            array[:, 0] = -(array[:, 0] - width)
         return boxes.with_array(array)
 
 
@@ -53,6 +54,7 @@ class RandomVerticalFlip:
     """
 
     EXACT: ClassVar[tuple[str, ...]] = ("pil", "uint8", "float")
+    ALIKE: ClassVar[bool] = True
 
     p: float = 0.5
 
@@ -70,9 +72,9 @@ class RandomVerticalFlip:
     def boxes(self, boxes: Boxes) -> Boxes:
         array, height = boxes.array.copy(), boxes.canvas[0]
         if boxes.format == "XYXY":
-            array[:, [1, 3]] = height - array[:, [3, 1]]
+            array[:, [1, 3]] = -(array[:, [3, 1]] - height)
         elif boxes.format == "XYWH":
-            array[:, 1] = height - (array[:, 1] + array[:, 3])
+            array[:, 1] = -(array[:, 1] + array[:, 3] - height)
         else:
-            array[:, 1] = height - array[:, 1]
+            array[:, 1] = -(array[:, 1] - height)
         return boxes.with_array(array)

@@ -10,6 +10,8 @@ import numpy as np
 from dsbridge.errors import TransformError
 
 Array = np.ndarray[Any, Any]
+Fill = float | tuple[float, ...]
+"""A colour: one number for all channels, or one a channel."""
 
 KINDS = ("pil", "uint8", "float")
 """``pil``: a PIL image, the semantics of torchvision on PIL images. ``uint8``: uint8 [C, H, W], of torchvision on uint8
@@ -26,6 +28,28 @@ class Frame(NamedTuple):
     height: int
     width: int
     channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """A PIL image that has not been made yet: uint8 [H, W, C] or [H, W], as a column holds it.
+
+    Pillow takes 0.3 ms to copy 375x500 pixels. An operation spares that with a method ``pixels(array, *params)``, which
+    does to them what ``pil`` does to the image and returns Pixels, a PIL image or an array [C, H, W]; or by saying that
+    ``pil`` and ``chw`` do the same to the same pixels (``ALIKE``).
+
+    >>> Pixels(np.zeros((4, 5, 3), np.uint8)).pil().size
+    (5, 4)
+    """
+
+    array: Array
+
+    def pil(self) -> Any:
+        """The PIL image."""
+        from PIL import Image
+
+        array = self.array
+        return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else np.ascontiguousarray(array))
 
 
 def kind_of(image: Any) -> str:
@@ -48,6 +72,9 @@ def frame_of(image: Any) -> Frame:
     if isinstance(image, np.ndarray):
         channels, height, width = image.shape[-3:] if image.ndim > 2 else (1, *image.shape)
         return Frame(int(height), int(width), int(channels))
+    if isinstance(image, Pixels):
+        shape = image.array.shape
+        return Frame(shape[0], shape[1], shape[2] if len(shape) > 2 else 1)
     width, height = image.size
     return Frame(height, width, len(image.getbands()))
 

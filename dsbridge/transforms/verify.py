@@ -1,0 +1,119 @@
+"""Original against translation on the user's own samples, with equal parameters: each operation, then the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from dsbridge.errors import TransformError
+from dsbridge.transforms.fallback import Original, from_theirs, to_theirs
+from dsbridge.transforms.images import from_image
+from dsbridge.transforms.lower import Lowered
+from dsbridge.transforms.program import Program, as_key
+from dsbridge.transforms.randomness import Draws
+from dsbridge.transforms.stage import Sample, Step, run
+from dsbridge.transforms.table import Measured, TransformReport
+from dsbridge.transforms.targets import Unpacked
+from dsbridge.transforms.tree import Node
+
+Reference = Callable[[Any], Any]
+
+
+def verify(
+    nodes: Sequence[Node], lowered: Lowered, program: Program, samples: Iterable[Any], report: TransformReport
+) -> TransformReport:
+    """The report with what was measured; see ``Translation.verify``."""
+    by_position = _by_position(nodes)
+    found: dict[int, list[float | None]] = {}
+    notes: dict[int, str] = {}
+    count = 0
+    for number, value in enumerate(samples):
+        count += 1
+        image = Unpacked(value, program.kind).sample.image
+        theirs = image
+        draws = Draws(program.seed, as_key(number))
+        for step, params, before, after in _traced(lowered.steps, image, draws):
+            reference = _reference(by_position[step.position], step, params, draws)
+            if reference is None:
+                notes.setdefault(step.position, "no way is known to make the original use given parameters")
+                reference = Original(_ours(step, params))
+            found.setdefault(step.position, []).append(_difference(after, _apply(reference, before, draws, step)))
+            theirs = _apply(reference, theirs, draws, step)
+        ours = run(program.steps, Sample(image), draws).image
+        found.setdefault(0, []).append(_difference(ours, theirs))
+    if not count:
+        raise TransformError("verify got no samples. Hint: pass a few images, e.g. [dataset[i][0] for i in range(8)]")
+    measured = [Measured(at, len(found[at]), _worst(found[at]), notes.get(at, "")) for at in sorted(found)]
+    return report.with_measured(measured)
+
+
+def pinned_pipeline(translation: Any, image: Any, draws: Draws) -> Any:
+    """What the original transforms make of an image when they use the parameters that these draws give."""
+    by_position = _by_position(translation.nodes)
+    theirs = image = Unpacked(image, translation.input).sample.image
+    for step, params, _, _ in _traced(translation.lowered.steps, image, draws):
+        reference = _reference(by_position[step.position], step, params, draws) or Original(_ours(step, params))
+        theirs = _apply(reference, theirs, draws, step)
+    return theirs
+
+
+def _by_position(nodes: Sequence[Node]) -> dict[int, Node]:
+    return dict(enumerate((node for root in nodes for node in root.walk()), start=1))
+
+
+def _traced(steps: Sequence[Step], image: Any, draws: Draws) -> Iterator[tuple[Step, Any, Any, Any]]:
+    trace: list[tuple[Step, Any, Any, Any]] = []
+    run(steps, Sample(image), draws, lambda *event: trace.append(event))
+    yield from trace
+
+
+def _reference(node: Node, step: Step, params: Any, draws: Draws) -> Any:
+    """The original, made to use these parameters; None where nobody knows how."""
+    if node.op is None or isinstance(step.op, Original):
+        return step.op
+    if node.foreign is None:  # an operation of ours is its own original
+        return Original(_ours(step, params))
+    if params == () and not hasattr(step.op, "draw"):
+        return Original(node.original)
+    if node.foreign.pin is None:
+        return None
+    return Original(node.foreign.pin(node.original, params))
+
+
+def _ours(step: Step, params: Any) -> Reference:
+    def again(image: Any) -> Any:
+        from dsbridge.transforms.stage import apply
+
+        sample = Sample(image.numpy() if hasattr(image, "numpy") else image)
+        if params is not None:
+            apply(step.op, sample, params)
+        return to_theirs(sample.image)
+
+    return again
+
+
+def _apply(reference: Any, image: Any, draws: Draws, step: Step) -> Any:
+    sample = Sample(image)
+    reference.call(sample, draws, step.position)
+    return sample.image
+
+
+def _difference(ours: Any, theirs: Any) -> float | None:
+    """The largest difference between two images; None where dtype, shape or number differ."""
+    if isinstance(ours, tuple) or isinstance(theirs, tuple):
+        if not (isinstance(ours, tuple) and isinstance(theirs, tuple) and len(ours) == len(theirs)):
+            return None
+        return _worst([_difference(a, b) for a, b in zip(ours, theirs, strict=True)])
+    a, b = from_image(ours), from_image(from_theirs(theirs) if hasattr(theirs, "numpy") else theirs)
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return None
+    if a.tobytes() == b.tobytes():
+        return 0.0
+    return float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max(initial=0.0))
+
+
+def _worst(differences: Sequence[float | None]) -> float | None:
+    known = [one for one in differences if one is not None]
+    return None if len(known) < len(differences) else max(known, default=0.0)
