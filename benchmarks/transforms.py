@@ -2,10 +2,11 @@
 
     python benchmarks/transforms.py [--rounds 7] [--images 96]
 
-Method: each contender runs all images once a round, in turn with the others; medians over rounds are compared. The first three
-lines count CPU seconds of the whole process (all threads) for images decoded beforehand (uint8 [375, 500, 3], smooth with noise);
-torchvision makes PIL images of them first, as its datasets do. MindSpore's iterators live through all rounds, and a round ends when they have filled their queues again. The last two lines are
-wall time with two workers, from JPEG bytes to MindSpore tensors. Results: docs/performance.md.
+Method: each contender runs all images once a round, in turn with the others; medians over rounds are compared. The first lines
+count CPU seconds of the whole process (all threads) for images decoded beforehand (uint8 [375, 500, 3], smooth with noise);
+torchvision makes PIL images of them first, as its datasets do. MindSpore's iterators live through all rounds, and a round ends
+when they have filled their queues again. The last two lines are wall time with two workers, from JPEG bytes to MindSpore
+tensors. Results: docs/performance.md.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "dsbridge"
-PIL_OPS = ("convert", "grayscale", "pad", "photometric", "pil_colour", "resize", "values")
+PIL_OPS = ("blur", "colour_jitter", "convert", "pad", "pil_colour", "resize", "values")
 ALLOWED = {
     # reached through frameworks.detect.require_torch, so that a proxy is refused; what is measured are torch's own Datasets
     "torch": {"bench/datasets.py"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import mindspore.dataset as mds
@@ -14,7 +14,7 @@ from dsbridge.errors import SchemaError
 from dsbridge.pipeline.clock import EpochClock, Run
 from dsbridge.pipeline.consumer import find_consumer
 from dsbridge.pipeline.feeds import Feed, RowFeed
-from dsbridge.pipeline.keyed import TransformedFeed, as_keyed, keyed_copy, transformed_copy
+from dsbridge.pipeline.keyed import keyed_copy, transformed_copy
 from dsbridge.report import Report
 from dsbridge.schema.columns import Schema
 from dsbridge.sources.rows import Row
@@ -104,20 +104,13 @@ class BridgeDataset(mds.GeneratorDataset):  # type: ignore[misc]
     source: Any
     keyed = staticmethod(keyed_copy)  # for dsbridge.transforms, which knows no pipeline
 
-    def let_in_key(self, name: str) -> None:
-        """Deliver the hidden column ``name`` from now on; called on the copy that ``keyed`` made."""
-        feed = as_keyed(self._feed.value, name)
-        self._feed = _Shared(feed)
-        self.source = _preview(feed)
-        self.column_names = feed.column_names
-
     transformed = staticmethod(transformed_copy)
 
-    def transform_rows(self, column: str, stage: Any, name: str) -> None:
-        """Run ``stage`` on a column of each row from now on; called on the copy that ``transformed`` made."""
-        feed = TransformedFeed(as_keyed(self._feed.value, name), column, stage)
+    def refeed(self, change: Callable[[Any], Any]) -> None:
+        """Deliver the rows of another feed from now on; called on the copies that ``keyed`` and ``transformed`` make."""
+        feed = change(self._feed.value)
         self._feed = _Shared(feed)
-        self.source = _preview(feed)
+        self.source, self.column_names = _preview(feed), feed.column_names
 
     def get_dataset_size(self) -> int:
         """Rows (or batches) per epoch; ``SchemaError`` if that is unknown, where MindSpore would count for ever."""

@@ -19,14 +19,18 @@ from dsbridge.sources.samplers import may_repeat
 
 
 class KeyedFeed:
-    """A feed whose rows end in (epoch, dataset index, how often it came before in this epoch), int64 [3]."""
+    """A feed that knows each row's key: (epoch, dataset index, how often it came before in this epoch), int64 [3].
+
+    ``shown``: whether rows end in it. ``stages``: (column's place, stage) that run where rows are made.
+    """
 
     def __init__(self, feed: Any, name: str) -> None:
         if isinstance(feed, BatchFeed) and feed._parts.batched:
             raise TransformError(
                 "the dataset is batched, but operations take single samples. Hint: to_mindspore(loader.dataset), apply, batch"
             )
-        self._name, self._hides_index = name, feed._index_column is None
+        self.name, self._hides_index = name, feed._index_column is None
+        self.shown, self.stages = False, ()  # type: bool, tuple[tuple[int, Any], ...]
         self._inner = feed
         if self._hides_index:
             self._inner = copy.copy(feed)
@@ -37,16 +41,33 @@ class KeyedFeed:
         self.order: EpochOrder | None = feed.order
         self._repeats = feed.order is None or may_repeat(feed.order.sampler)
 
+    def showing(self) -> KeyedFeed:
+        """The same with the key as a last column."""
+        found = copy.copy(self)
+        found.shown = True
+        return found
+
+    def staged(self, column: str, stage: Any) -> KeyedFeed:
+        """The same with one more stage: (value, key) -> (value, key)."""
+        found = copy.copy(self)
+        found.stages = (*self.stages, (self.column_names.index(column), stage))
+        return found
+
     @property
     def schema(self) -> Schema:
-        columns = self._inner.schema.columns
-        key = Column(self._name, np.dtype(np.int64), (3,))
-        return Schema((*(columns[:-1] if self._hides_index else columns), key))
+        columns = list(self._inner.schema.columns)
+        columns = columns[:-1] if self._hides_index else columns
+        row = next(self.preview(), None) if self.stages else None
+        if row is not None:
+            for at, _ in self.stages:
+                columns[at] = Column(columns[at].name, row[at].dtype, row[at].shape)
+        key = (Column(self.name, np.dtype(np.int64), (3,)),) if self.shown else ()
+        return Schema((*columns, *key))
 
     @property
     def column_names(self) -> list[str]:
-        names = self._inner.column_names
-        return [*names] if self._hides_index else [*names, self._name]
+        names = self._inner.column_names[:-1] if self._hides_index else self._inner.column_names
+        return [*names, self.name] if self.shown else [*names]
 
     def epoch(self, epoch: int) -> Iterator[Row]:
         """The rows of one epoch; called on MindSpore's thread."""
@@ -66,42 +87,10 @@ class KeyedFeed:
 
     def _keyed(self, row: Row, epoch: int, occurrence: int) -> Row:
         key = np.array([epoch, int(row[-1]), occurrence], np.int64)
-        return (*(row[:-1] if self._hides_index else row), key)
-
-
-class TransformedFeed:
-    """A keyed feed with one column transformed, and the key left out again: the stage runs where rows are made."""
-
-    def __init__(self, keyed: KeyedFeed, column: str, stage: Any) -> None:
-        self._inner, self._stage = keyed, stage
-        self._at = keyed.column_names.index(column)
-        self.size, self.exact, self.report, self.order = keyed.size, keyed.exact, keyed.report, keyed.order
-
-    @property
-    def schema(self) -> Schema:
-        columns = list(self._inner.schema.columns[:-1])
-        for row in self.preview():
-            found = row[self._at]
-            columns[self._at] = Column(columns[self._at].name, found.dtype, found.shape)
-            break
-        return Schema(tuple(columns))
-
-    @property
-    def column_names(self) -> list[str]:
-        return self._inner.column_names[:-1]
-
-    def epoch(self, epoch: int) -> Iterator[Row]:
-        """The rows of one epoch; called on MindSpore's thread."""
-        return map(self._transformed, self._inner.epoch(epoch))
-
-    def preview(self) -> Iterator[Row]:
-        """Rows to read shapes and types from; nothing is consumed."""
-        return map(self._transformed, self._inner.preview())
-
-    def _transformed(self, row: Row) -> Row:
-        *columns, key = row
-        columns[self._at], _ = self._stage(columns[self._at], key)
-        return tuple(columns)
+        columns = list(row[:-1] if self._hides_index else row)
+        for at, stage in self.stages:
+            columns[at], _ = stage(columns[at], key)
+        return (*columns, key) if self.shown else tuple(columns)
 
 
 def transformed_copy(dataset: Any, column: str, stage: Any, name: str) -> Any:
@@ -115,7 +104,7 @@ def transformed_copy(dataset: Any, column: str, stage: Any, name: str) -> Any:
             "Hint: apply right behind to_mindspore, or num_parallel_workers=1"
         )
     leaf = copy.deepcopy(dataset)
-    leaf.transform_rows(column, stage, name)
+    leaf.refeed(lambda feed: as_keyed(feed, name).staged(column, stage))
     return leaf
 
 
@@ -142,9 +131,9 @@ def _let_in(node: Any, name: str) -> None:
     if kind == "ProjectDataset" and name not in node.columns:
         node.columns = [*node.columns, name]
     if not node.children:
-        node.let_in_key(name)
+        node.refeed(lambda feed: as_keyed(feed, name).showing())
 
 
 def as_keyed(feed: Feed, name: str) -> KeyedFeed:
-    """The feed with the hidden column; a keyed feed is itself."""
+    """The feed with keys; a keyed feed is itself."""
     return feed if isinstance(feed, KeyedFeed) else KeyedFeed(feed, name)

@@ -33,6 +33,8 @@ class Module:
                 first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
                 self.texts[name_defined] = _without_doctests("\n".join(lines[first - 1 : node.end_lineno]))
                 self.nodes[name_defined] = node
+        candidates = {name: f"{module}.{original}" for name, (module, original) in self.imports.items()}
+        self.siblings = {name: path for name, path in candidates.items() if path.startswith(_PACKAGE) and path in sys.modules}
 
 
 def _without_doctests(text: str) -> str:
@@ -87,9 +89,16 @@ class Bundle:
                 raise ValueError(f"{name} is defined in {self._from[name]} and in {module_name}")
             return
         self._from[name] = module_name
-        for used in sorted({node.id for node in ast.walk(module.nodes[name]) if isinstance(node, ast.Name)}):
+        nodes = list(ast.walk(module.nodes[name]))
+        for used in sorted({node.id for node in nodes if isinstance(node, ast.Name)} - set(module.siblings)):
             self.need(module_name, used)
-        self._texts[name] = module.texts[name]
+        text = module.texts[name]
+        for sibling, path in module.siblings.items():  # pil_colour.hue becomes hue, which is a definition of its own here
+            for node in nodes:
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == sibling:
+                    self.need(path, node.attr)
+            text = re.sub(rf"\b{sibling}\.", "", text)
+        self._texts[name] = text
 
     def need_import(self, module: str, name: str | None = None, alias: str | None = None) -> None:
         """Include ``import module``, or ``from module import name``; ``alias``: what it is called here."""

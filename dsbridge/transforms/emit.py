@@ -81,6 +81,8 @@ def _steps(steps: Sequence[Step], bundle: Bundle, reasons: dict[int, str], missi
     for step in steps:
         if isinstance(step.op, (Original, Albumentation)):
             made = _missing(step, reasons[step.position], missing)
+        elif any(hasattr(getattr(step.op, field.name), "dtype") for field in fields(step.op)):
+            made = _missing(step, "its settings are arrays, which no source text should hold: save them beside it", missing)
         else:
             _need(step.op, bundle)
             made = _call(step.op)
@@ -89,7 +91,8 @@ def _steps(steps: Sequence[Step], bundle: Bundle, reasons: dict[int, str], missi
             parts.append(_steps(step.children, bundle, reasons, missing, depth + 1))
         line = f"{pad}Step({', '.join(parts)}),"
         if max(map(len, line.splitlines())) > _WIDTH:
-            line = f"{pad}Step(\n" + "".join(f"{pad}    {part},\n" for part in parts) + f"{pad}),"
+            inner = "".join(f"{pad}    {part},\n" for part in (part.replace("\n", "\n    ") for part in parts))
+            line = f"{pad}Step(\n{inner}{pad}),"
         lines.append(line)
     return "(\n" + "\n".join(lines) + "\n" + "    " * (depth - 1) + ")"
 

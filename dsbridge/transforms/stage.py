@@ -49,7 +49,7 @@ def run(steps: Sequence[Step], sample: Sample, draws: Draws, trace: Trace | None
             continue
         before = sample.image
         try:
-            params = _perform(op, sample, draws, step.position)
+            params = _run_op(op, sample, draws, step.position)
         except TransformError as exc:
             raise TransformError(f"{step.label}: {exc}") from exc
         except Exception as exc:
@@ -59,7 +59,7 @@ def run(steps: Sequence[Step], sample: Sample, draws: Draws, trace: Trace | None
     return sample
 
 
-def _perform(op: Any, sample: Sample, draws: Draws, position: int) -> Any:
+def _run_op(op: Any, sample: Sample, draws: Draws, position: int) -> Any:
     if hasattr(op, "call"):  # the user's own object: it draws from the global generators, which are seeded for it
         op.call(sample, draws, position)
         return ()

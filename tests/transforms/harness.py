@@ -45,7 +45,7 @@ def pil(number: int, mode: str = "RGB") -> Image.Image:
 
 def chw(number: int, kind: str = "uint8", channels: int = 3) -> np.ndarray:
     """Image ``number`` as [C, H, W], uint8 or float32 in [0, 1]."""
-    values = np.ascontiguousarray(array(number, channels).transpose(2, 0, 1))
+    values = array(number, channels).transpose(2, 0, 1).copy()
     return values if kind == "uint8" else values.astype(np.float32) / np.float32(255)
 
 

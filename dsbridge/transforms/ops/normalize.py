@@ -15,7 +15,7 @@ from dsbridge.transforms.ops.values import Array, State
 RECIPROCAL = np.float32(1 / 255)
 
 
-def _check(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+def _check_moments(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
     if not mean or not std or len(std) not in (1, len(mean)):
         raise TransformError(
             f"{len(mean)} means and {len(std)} standard deviations. Hint: give one of each per channel, or one"
@@ -64,7 +64,7 @@ class Normalize:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        _check(self.mean, self.std)
+        _check_moments(self.mean, self.std)
 
     def chw(self, image: Array) -> Array:
         return normalize(image, self.mean, self.std)
@@ -109,7 +109,7 @@ class ToTensorNormalize:
     scale: str = "divide"
 
     def __post_init__(self) -> None:
-        _check(self.mean, tuple(np.asarray(self.std, np.float32).tolist()))
+        _check_moments(self.mean, tuple(np.asarray(self.std, np.float32).tolist()))
         if self.scale not in ("divide", "multiply"):
             raise TransformError(f"scale {self.scale!r}. Hint: it is 'divide' (ToTensor) or 'multiply' (ToDtype)")
 
