@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -13,6 +14,10 @@ import psutil
 import pytest
 
 collect_ignore_glob = ["*conftest.py"]  # for doctests: modules of one name are refused
+
+
+# A shell that runs this in the background has it ignore SIGINT, which every child would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _resources() -> dict[str, object]:

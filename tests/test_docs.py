@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torchvision_shim  # noqa: F401 - the guides import torchvision
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))]

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from dsbridge.transforms import ops
 from dsbridge.transforms.catalog import register
+from dsbridge.transforms.lint import lint
 from dsbridge.transforms.table import TransformReport
 from dsbridge.transforms.translation import Translation, translate
 
-__all__ = ["TransformReport", "Translation", "ops", "register", "translate"]
+__all__ = ["TransformReport", "Translation", "lint", "ops", "register", "translate"]

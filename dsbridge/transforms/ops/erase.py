@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from dsbridge.errors import TransformError
 from dsbridge.transforms.ops.convert import pil_of
-from dsbridge.transforms.ops.values import Array, Frame
+from dsbridge.transforms.ops.values import KINDS, Array, Frame
 
 _DTYPES: dict[str, type[np.generic]] = {
     **dict.fromkeys(("L", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"), np.uint8),
@@ -25,19 +25,22 @@ class RandomErasing:
     """Erase a rectangle with probability ``p``.
 
     ``scale``: the range of its share of the area. ``ratio``: of height / width. ``value``: what is written, one number or one
-    per channel; None: normal noise.
+    per channel; None: normal noise. ``takes_pil``: v2 erases PIL images, v1 refuses them.
 
     >>> op = RandomErasing(p=1.0, value=(7.0,))
     >>> op.chw(np.zeros((1, 2, 3), np.uint8), 0, 1, 1, 2).tolist()
     [[[0, 7, 7], [0, 0, 0]]]
     """
 
-    EXACT: ClassVar[tuple[str, ...]] = ("pil", "uint8", "float")
-
     p: float = 0.5
     scale: tuple[float, float] = (0.02, 0.33)
     ratio: tuple[float, float] = (0.3, 3.3)
     value: tuple[float, ...] | None = (0.0,)
+    takes_pil: bool = True
+
+    @property
+    def EXACT(self) -> tuple[str, ...]:  # noqa: N802 - as the constants of other operations
+        return KINDS if self.takes_pil else ("uint8", "float")
 
     def __post_init__(self) -> None:
         if not 0 <= self.p <= 1:

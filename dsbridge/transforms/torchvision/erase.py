@@ -21,7 +21,7 @@ def _read(original: Any) -> RandomErasing:
         values = tuple(map(float, value)) if isinstance(value, (list, tuple)) else (float(value),)
     low, high = map(float, original.scale)
     flat, tall = map(float, original.ratio)
-    return RandomErasing(float(original.p), (low, high), (flat, tall), values)
+    return RandomErasing(float(original.p), (low, high), (flat, tall), values, takes_pil=hasattr(original, "make_params"))
 
 
 def _pin(original: Any, params: Any) -> Callable[[Any], Any]:
