@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -11,6 +12,7 @@ from dsbridge.errors import TransformError
 from dsbridge.transforms.fallback import Albumentation, Original
 from dsbridge.transforms.fast import fast
 from dsbridge.transforms.foreign import qualified
+from dsbridge.transforms.ops.containers import RandomApply, RandomOrder, Sequence
 from dsbridge.transforms.ops.values import KINDS, State
 from dsbridge.transforms.stage import Step
 from dsbridge.transforms.tree import Node
@@ -47,7 +49,7 @@ class Lowered:
     native: tuple[Native, ...] = ()
 
 
-def lower(nodes: Sequence[Node], state: State, policy: str) -> Lowered:
+def lower(nodes: Iterable[Node], state: State, policy: str) -> Lowered:
     """Choose a step for each node.
 
     >>> from dsbridge.transforms.ops.flip import RandomVerticalFlip
@@ -66,13 +68,13 @@ def lower(nodes: Sequence[Node], state: State, policy: str) -> Lowered:
 
 
 def _lower(
-    nodes: Sequence[Node], state: State, policy: str, numbers: Any, rows: list[Row], depth: int
+    nodes: Iterable[Node], state: State, policy: str, numbers: Any, rows: list[Row], depth: int
 ) -> tuple[tuple[Step, ...], State]:
     steps = []
     for node in nodes:
         position = next(numbers)
         label = f"operation {position} {node.label}"
-        if node.children:
+        if hasattr(node.op, "choose"):
             rows.append(Row(position, node.label, "kernel", "exact", 0, "chooses by our own generator", depth))
             children, after = _branches(node, state, policy, numbers, rows, depth + 1)
             steps.append(Step(node.op, position, label, children))
@@ -81,7 +83,7 @@ def _lower(
         op, row = _choose(node, state, policy, position, depth)
         rows.append(row)
         steps.append(Step(op, position, label))
-        state = _after(node, state)
+        state = _end(node, state)
     return tuple(steps), state
 
 
@@ -89,30 +91,31 @@ def _branches(
     node: Node, state: State, policy: str, numbers: Any, rows: list[Row], depth: int
 ) -> tuple[tuple[Step, ...], State]:
     """Children that may or may not run: each must be able to take what any way through the others leaves."""
-    name = type(node.op).__name__
-    in_turn = name in ("Sequence", "RandomApply")
+    in_turn = isinstance(node.op, (Sequence, RandomApply))
+    start = state
+    if isinstance(node.op, RandomOrder) and any(_end(child, state) != state for child in node.children):
+        start = State(None)
     steps: list[Step] = []
-    ends = [state]
-    seen = state
     for child in node.children:
-        start = seen if in_turn else state
         found, end = _lower((child,), start, policy, numbers, rows, depth)
         steps += found
-        seen = end
-        ends.append(end)
-    if name == "Sequence":
-        return tuple(steps), seen
-    if name == "RandomChoice":
-        ends = ends[1:]
-    elif name == "RandomApply":
-        ends = [state, seen]
-    return tuple(steps), ends[0] if all(end == ends[0] for end in ends) else State(None)
+        start = end if in_turn else start
+    return tuple(steps), _end(node, state)
 
 
-def _after(node: Node, state: State) -> State:
-    if node.op is None:
-        return State(None)
-    return node.op.after(state) if hasattr(node.op, "after") else state
+def _end(node: Node, state: State) -> State:
+    """What is known of the image behind a node."""
+    if not hasattr(node.op, "choose"):
+        if node.op is None:
+            return State(None)
+        return node.op.after(state) if hasattr(node.op, "after") else state
+    if isinstance(node.op, (Sequence, RandomApply)):
+        end = functools.reduce(lambda seen, child: _end(child, seen), node.children, state)
+        ends = [end] if isinstance(node.op, Sequence) else [state, end]
+    else:
+        ends = [_end(child, state) for child in node.children] or [state]
+        ends += [state] if isinstance(node.op, RandomOrder) else []
+    return ends[0] if all(end == ends[0] for end in ends) else State(None)
 
 
 def _choose(node: Node, state: State, policy: str, position: int, depth: int) -> tuple[Any, Row]:

@@ -43,7 +43,7 @@ def run(steps: Sequence[Step], sample: Sample, draws: Draws, trace: Trace | None
     """Run the steps on a sample, in place; returns it."""
     for step in steps:
         op = step.op
-        if step.children:
+        if hasattr(op, "choose"):
             chosen = op.choose(draws.at(step.position), len(step.children))
             run([step.children[index] for index in chosen], sample, draws, trace)
             continue

@@ -126,6 +126,24 @@ def test_policy_native() -> None:
     assert ours.shape == exact.shape and 0 < np.abs(ours - exact).mean() < 1
 
 
+def test_containers_whose_children_change_the_kind() -> None:
+    """What an operation gets decides how it runs, whatever way led there."""
+    tensor = v1.ToTensor()
+    applied = translate([v1.RandomApply([tensor], p=0.5), v1.RandomHorizontalFlip(1.0), v1.CenterCrop(6), v1.RandomRotation(9)])
+    assert [row.backend for row in applied.report.rows] == ["kernel", "kernel", "kernel", "kernel", "python"]
+    results = {applied(array(1), key=key).dtype.name for key in range(12)}
+    assert results == {"uint8", "float32"}
+    order = translate(v1.RandomOrder([v1.PILToTensor(), v1.RandomHorizontalFlip(1.0), v1.RandomInvert(1.0)]))
+    assert order.report.rows[1].backend == "python"
+    ours = [order(array(1), key=key) for key in range(12)]
+    assert all(np.array_equal(one, 255 - array(1)[:, ::-1].transpose(2, 0, 1)) for one in ours)
+    chosen = translate(
+        [v1.RandomChoice([v1.Compose([tensor]), v1.Compose([v1.RandomVerticalFlip(), tensor])]), v1.Normalize(MEAN, STD)]
+    )
+    assert {row.backend for row in chosen.report.rows} == {"kernel"}
+    assert np.array_equal(translate(v1.Compose([]))(array(1)), array(1))
+
+
 def test_targets_move_with_the_image() -> None:
     """Boxes and masks as torchvision's v2 moves them, with the same parameters."""
     chain = v2.Compose([v2.RandomCrop((30, 40), pad_if_needed=True), v2.RandomHorizontalFlip(0.5), v2.Resize((20, 24))])
@@ -237,3 +255,29 @@ def test_mixing_batches() -> None:
             getattr(t, name)(None)
     with pytest.raises(TransformError, match="operation 2 MixUp mixes the samples of a batch"):
         translate([v2.ToImage(), v2.MixUp(num_classes=4)])
+
+
+def test_albumentations(monkeypatch) -> None:
+    """Known by its module; takes and returns [H, W, C], its own generator seeded from the sample's key."""
+
+    class Compose:
+        def __init__(self) -> None:
+            self.seed = None
+
+        def set_random_seed(self, seed: int) -> None:
+            self.seed = seed
+
+        def __call__(self, image):
+            rng = np.random.default_rng(self.seed)
+            assert image.shape[2] == 3 and image.flags.writeable
+            image[0, 0] = rng.integers(0, 256, 3)
+            return {"image": image}
+
+    Compose.__module__ = "albumentations.core.composition"
+    t = translate(Compose(), input="uint8")
+    first = t(array(1), key=3)
+    assert first.shape == array(1).shape and np.array_equal(first, t(array(1), key=3))
+    assert not np.array_equal(first, t(array(1), key=4)) and (t.report.rows[0].backend, t.report.rows[0].source) == (
+        "python",
+        "Compose",
+    )
