@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar
@@ -17,8 +18,14 @@ def resize_opencv(pixels: Array, height: int, width: int) -> Pixels:
 
     A deterministic operation: running it outside of ds.map is safe. Source: OpenCV's INTER_LINEAR.
     """
+    return Pixels(_resizer(height, width)(np.ascontiguousarray(pixels)))
+
+
+@functools.lru_cache(maxsize=64)
+def _resizer(height: int, width: int) -> Any:
+    # one for all threads: run eagerly on arrays, it keeps nothing, and making one takes 50 us
     vision = import_module("mindspore.dataset.vision")
-    return Pixels(vision.Resize((height, width), vision.Inter.BILINEAR)(np.ascontiguousarray(pixels)))
+    return vision.Resize((height, width), vision.Inter.BILINEAR)
 
 
 @dataclass(frozen=True, slots=True)
