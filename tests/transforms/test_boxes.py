@@ -38,14 +38,6 @@ TRANSFORMS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # small images gain nothing from more
-    yield
-    torch.set_num_threads(before)
-
-
 def boxes_of(form: str, dtype: str, seed: int) -> Boxes:
     """Twenty boxes on a canvas of 61 x 83: inside, at the edges, beyond them, and of no area."""
     rng = np.random.default_rng(seed)

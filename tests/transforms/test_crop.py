@@ -22,14 +22,6 @@ from dsbridge.transforms.ops.values import KINDS, Boxes, Frame, State
 BOTH = pytest.mark.parametrize("library", [v1, v2], ids=["v1", "v2"])
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # small images gain nothing from more
-    yield
-    torch.set_num_threads(before)
-
-
 def read(original):
     return find(qualified(original)).read(original)
 

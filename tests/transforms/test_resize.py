@@ -23,14 +23,6 @@ BOTH = pytest.mark.parametrize("library", [v1, v2], ids=["v1", "v2"])
 SIZES = [{"size": 32}, {"size": [40]}, {"size": (31, 57)}, {"size": (61, 83)}, {"size": 48, "max_size": 60}]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # small images gain nothing from more
-    yield
-    torch.set_num_threads(before)
-
-
 def read(original):
     return find(qualified(original)).read(original)
 
