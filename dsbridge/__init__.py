@@ -39,7 +39,7 @@ _HOMES = {
     "UsageError": "errors",
     "MissingDependencyError": "errors",
 }
-_MODULES = ("errors", "transforms")
+_MODULES = ("checkpoint", "errors", "transforms")
 
 __all__ = ["__version__", *_MODULES, *_HOMES]
 
@@ -61,7 +61,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from dsbridge import errors, transforms
+    from dsbridge import checkpoint, errors, transforms
     from dsbridge.errors import (
         CheckpointError,
         DsbridgeError,

@@ -1,1 +1,21 @@
-"""Checkpoints of torch and MindSpore: read without running anything, planned, converted as streams, proven."""
+"""Checkpoints of torch and MindSpore: read without running anything, planned, converted as streams, proven.
+
+>>> import json, tempfile
+>>> header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+>>> with tempfile.NamedTemporaryFile() as file:
+...     _ = file.write(len(header).to_bytes(8, "little") + header + bytes(4)); file.flush()
+...     inspect(file.name).format
+'safetensors'
+"""
+
+from __future__ import annotations
+
+from dsbridge.checkpoint.audit import audit
+from dsbridge.checkpoint.convert import convert, plan
+from dsbridge.checkpoint.forward import verify
+from dsbridge.checkpoint.inspect import inspect
+from dsbridge.checkpoint.load import load
+from dsbridge.checkpoint.optimizer import convert_optimizer
+from dsbridge.checkpoint.scheduler import convert_scheduler
+
+__all__ = ["audit", "convert", "convert_optimizer", "convert_scheduler", "inspect", "load", "plan", "verify"]

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from dsbridge.errors import CheckpointError
+
 Array = np.ndarray[Any, Any]
 
 FINE = ("exact", "renamed", "transformed", "dropped", "tied", "const")
@@ -49,6 +51,12 @@ class Row:
     rule: str = ""
     candidates: tuple[str, ...] = ()
     note: str = ""
+
+    def __post_init__(self) -> None:
+        if not len(self.targets) == len(self.shapes) == len(self.dtypes):
+            raise CheckpointError(
+                f"a row for {list(self.targets)} has {len(self.shapes)} shapes and {len(self.dtypes)} dtypes, not one each"
+            )
 
     @property
     def fine(self) -> bool:

@@ -30,7 +30,11 @@ class Command:
         return f"Command({self.name!r})"
 
 
-COMMANDS = (Command("bench", "measure loaders against each other, or your own one", "dsbridge.cli.bench"),)
+COMMANDS = (
+    Command("bench", "measure loaders against each other, or your own one", "dsbridge.cli.bench"),
+    Command("inspect", "say what is in a checkpoint, or how two differ", "dsbridge.cli.inspect"),
+    Command("convert", "convert a checkpoint between torch and MindSpore", "dsbridge.cli.convert"),
+)
 
 
 def make_parser() -> argparse.ArgumentParser:

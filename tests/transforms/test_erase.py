@@ -92,7 +92,7 @@ def test_reading(library) -> None:
 
     takes_pil = library is v2
     assert read() == RandomErasing(takes_pil=takes_pil) and eval(repr(read())) == read()
-    assert read().EXACT == (("pil", "uint8", "float") if takes_pil else ("uint8", "float"))
+    assert ("pil" in read().EXACT) is takes_pil
     assert read(value="random").value is None
     expected = RandomErasing(1.0, (0.0, 1.0), (1.0, 2.0), (1.0, 2.0, 3.0), takes_pil)
     assert read(p=1, value=(1, 2, 3), scale=[0, 1], ratio=(1, 2)) == expected

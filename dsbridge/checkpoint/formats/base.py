@@ -26,9 +26,14 @@ class Reader(Protocol):
 class Outline(Protocol):
     """A tensor to be written: what the header needs."""
 
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
 
 
 class Writer(Protocol):

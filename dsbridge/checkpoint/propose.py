@@ -1,0 +1,105 @@
+"""Proposals for what no rule takes: one alignment of the two module trees, all of it guesses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from dsbridge.checkpoint.align import align
+from dsbridge.checkpoint.draft import Draft
+from dsbridge.checkpoint.layers import LayerRule, rule_for, rules_into
+from dsbridge.checkpoint.match import Found, carry_out, own_cell, own_module, owned, try_rule
+from dsbridge.checkpoint.trees import Node, Tree, joined
+
+_LARGEST = 4_000_000
+"""Pairs of modules up to which an alignment is tried (about 2 s)."""
+
+
+def by_alignment(draft: Draft, model: Tree | None, cells: Tree, order: tuple[Sequence[str], Sequence[str]] | None) -> None:
+    """Propose where the rest goes: modules that are left, in definition order (or ``order``), aligned by kind and shapes."""
+    by = owned(draft)
+    if model is None:
+        modules = [Node(at, (), {}) for at in by]
+    else:
+        modules = [node for node in model.nodes if node.path in by]
+    left = _ordered(modules, order[0] if order else ())
+    right = _ordered(_free_cells(draft, cells), order[1] if order else ())
+    if len(left) * len(right) > _LARGEST:
+        draft.report.add("no-alignment", "warning", "", f"{len(left)} modules and {len(right)} cells are too many to align")
+        return
+    certain, open_ = align(left, right, _fitting(draft, model, by))
+    rule = f"{'execution' if order else 'definition'} order"
+    for i, j in certain:
+        found = _best(draft, model, by, left[i], right[j])
+        if found is not None:
+            carry_out(draft, found, f"{rule}, {found.rule or 'same names'}", guessed=True)
+    for i, places in open_.items():
+        _ambiguous(draft, left[i].path, by[left[i].path], [right[j].path for j in places], rule)
+
+
+def _ambiguous(draft: Draft, at: str, names: Sequence[str], cells: Sequence[str], rule: str) -> None:
+    for name in names:
+        if joined(at, name) in draft.groups:
+            draft.ambiguous(joined(at, name), cells[:3], rule)
+
+
+def _ordered(nodes: list[Node], order: Sequence[str]) -> list[Node]:
+    place = {path: at for at, path in enumerate(order)}
+    return sorted(nodes, key=lambda node: place.get(node.path, len(place)))
+
+
+def _free_cells(draft: Draft, cells: Tree) -> list[Node]:
+    found: list[Node] = []
+    inside: list[str] = []
+    for node in cells.nodes:
+        nested = any("." in name for rule in rules_into(node.classes) for name in rule.names.values())
+        free = any(leaf.path in draft.leaves for leaf in node.leaves.values())
+        if node.path.startswith(tuple(inside)) if inside else False:
+            continue
+        if nested and any(path.startswith(f"{node.path}.") for path in draft.leaves):
+            inside.append(f"{node.path}.")
+            found.append(node)
+        elif free:
+            found.append(node)
+    return found
+
+
+def _best(draft: Draft, model: Tree | None, by: dict[str, list[str]], module: Node, cell: Node) -> Found | None:
+    """The complete way from a torch module to a cell, if there is one."""
+    if model is None:
+        rules: tuple[LayerRule | None, ...] = rules_into(cell.classes) or (None,)
+    else:
+        rule = rule_for(module.classes, cell.classes)
+        if rule is None and not (own_module(module) and own_cell(cell)):
+            return None
+        rules = (rule,)
+    names = [name for name in by[module.path] if joined(module.path, name) in draft.groups]
+    tried = (try_rule(rule, module.path, names, cell, draft, module if model else None) for rule in rules)
+    return next((found for found in tried if found.complete), None)
+
+
+def _fitting(draft: Draft, model: Tree | None, by: dict[str, list[str]]) -> Callable[[Node, Node], bool]:
+    """Whether a module can be a cell; asked once for each kind of both."""
+    asked: dict[tuple[object, object], bool] = {}
+    kinds: dict[int, object] = {}
+
+    def kind_of_module(node: Node) -> object:
+        shapes = [(name, draft.groups[joined(node.path, name)].shape) for name in by[node.path]]
+        return node.classes, tuple(shapes)
+
+    def kind_of_cell(node: Node) -> object:
+        skip = len(node.path)
+        shapes = [(path[skip:], leaf.shape) for path, leaf in draft.leaves.items() if path.startswith(node.path)]
+        own = {leaf.path[skip:] for leaf in node.leaves.values()}
+        nested = not own & {path for path, _ in shapes}
+        return node.classes, tuple((path, shape) for path, shape in shapes if nested or path in own)
+
+    def fits(module: Node, cell: Node) -> bool:
+        for node, kind in ((module, kind_of_module), (cell, kind_of_cell)):
+            if id(node) not in kinds:
+                kinds[id(node)] = kind(node)
+        key = (kinds[id(module)], kinds[id(cell)])
+        if key not in asked:
+            asked[key] = _best(draft, model, by, module, cell) is not None
+        return asked[key]
+
+    return fits

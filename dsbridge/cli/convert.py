@@ -1,0 +1,73 @@
+"""``dsbridge convert SRC DST``: a checkpoint in another format, under a MindSpore network's names where one is given."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from typing import Any
+
+from dsbridge.checkpoint.convert import convert, plan
+from dsbridge.errors import UsageError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``dsbridge convert``.
+
+    >>> parser = argparse.ArgumentParser(); configure(parser)
+    >>> parser.parse_args(["a.pth", "b.ckpt", "--dry-run"]).dry_run
+    True
+    """
+    add = parser.add_argument
+    add("source", metavar="SRC", help="a checkpoint of any known format")
+    add("target", metavar="DST", help="the file to write; .safetensors, .ckpt (MindSpore), .pth, .pt or .bin (torch)")
+    add("--model", metavar="MODULE:FACTORY", help="the torch model: a function that makes it, or the model")
+    add("--network", metavar="MODULE:FACTORY", help="the MindSpore network, likewise")
+    add("--rules", default="auto", metavar="FILE", help="a TOML file of rules")
+    add("--key", default="", metavar="NAME", help="the dict in the file that is meant, e.g. state_dict")
+    add("--dry-run", action="store_true", help="print the plan and write nothing")
+    add("--accept-guesses", action="store_true", help="carry out rows that are only proposed")
+    add("--no-strict", action="store_true", help="leave out tensors that nothing takes")
+    add("--no-read-back", action="store_true", help="do not compare what was written")
+    add("--trust", action="store_true", help="let a pickle build its own classes: it may run anything")
+    add("--json", action="store_true", help="JSON instead of text")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plan or convert; 0 if it is fine, 1 if a row is not sure (the plan is printed then, by --dry-run)."""
+    live: dict[str, Any] = {name: _made(getattr(arguments, name)) for name in ("model", "network")}
+    options = {"rules": arguments.rules, "key": arguments.key, "trust": arguments.trust, **live}
+    if arguments.dry_run:
+        found = plan(arguments.source, arguments.target, **options)
+        sys.stdout.write((json.dumps(found.to_dict(), indent=2) if arguments.json else str(found)) + "\n")
+        return 0 if found.ok else 1
+    report = convert(
+        arguments.source,
+        arguments.target,
+        accept_guesses=arguments.accept_guesses,
+        strict=not arguments.no_strict,
+        read_back=not arguments.no_read_back,
+        progress=sys.stderr.isatty(),
+        **options,
+    )
+    sys.stdout.write((json.dumps(report.to_dict(), indent=2) if arguments.json else str(report)) + "\n")
+    return 0 if report.ok else 1
+
+
+def _made(name: str | None) -> Any:
+    """The model or network that a command line names: ``module:factory`` is called, ``module:model`` is taken."""
+    if name is None:
+        return None
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise UsageError(f"{name!r} is no MODULE:FACTORY", hint="e.g. mymodels:resnet18")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as exc:
+        raise UsageError(f"cannot find {name}: {exc}", hint="name a function in a module that can be imported here") from exc
+    is_model = hasattr(found, "state_dict") or hasattr(found, "parameters_dict")
+    return found if is_model and not isinstance(found, type) else found()
