@@ -44,6 +44,19 @@ def test_03_every_sample_once() -> None:
     assert "a new order every epoch: True" in out
 
 
+def test_04_no_difference_from_torchvision() -> None:
+    """Both recipes, measured."""
+    out = run("04_imagenet_pipeline.py").stdout
+    assert out.count("measured difference from torchvision: 0.0") == 2
+    assert out.count("batch (8, 3, 224, 224) Float32") == 6
+
+
+def test_05_there_and_back() -> None:
+    """All tensors equal, and nothing to report in between."""
+    out = run("05_convert_checkpoint.py").stdout
+    assert "audit: nothing to report" in out and "back in torch: 28 of 28 tensors equal bit for bit" in out
+
+
 def test_examples_stay_short() -> None:
     """Each under 80 lines."""
     assert all(len(path.read_text().splitlines()) < 80 for path in EXAMPLES.glob("*.py"))

@@ -15,7 +15,7 @@ from dsbridge.checkpoint.formats.registry import open_checkpoint
 from dsbridge.checkpoint.stored import Checkpoint, Stored
 from dsbridge.errors import CheckpointError
 from dsbridge.frameworks.detect import require_mindspore
-from dsbridge.frameworks.mindspore_tensors import from_numpy
+from dsbridge.frameworks.mindspore_tensors import assign, from_numpy
 from dsbridge.report import Report
 from dsbridge.schema.dtypes import lookup
 
@@ -192,8 +192,8 @@ def _check_tied(checkpoint: Checkpoint, matched: Matched) -> None:
 
 def _set(place: Place, stored: Stored) -> None:
     array = stored.read()
-    value = from_numpy(array if array.flags.c_contiguous else np.array(array, order="C"))
+    array = array if array.flags.c_contiguous else np.array(array, order="C")
     if hasattr(place.value, "set_data"):
-        place.value.set_data(value)
+        assign(place.value, array)
     else:
-        place.value.assign_value(value)
+        place.value.assign_value(from_numpy(array))

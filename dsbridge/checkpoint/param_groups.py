@@ -10,9 +10,8 @@ import numpy as np
 
 from dsbridge.checkpoint.optimizer_table import infer_class
 from dsbridge.errors import CheckpointError
-from dsbridge.frameworks import torch_tensors
-from dsbridge.frameworks.detect import require_mindspore
-from dsbridge.frameworks.mindspore_tensors import from_numpy, tensor_type, to_numpy
+from dsbridge.frameworks import mindspore_tensors, torch_tensors
+from dsbridge.frameworks.mindspore_tensors import tensor_type, to_numpy
 
 Array = np.ndarray[Any, Any]
 
@@ -163,17 +162,8 @@ def number(value: Any) -> Any:
 
 
 def assign(parameter: Any, values: Any) -> None:
-    """Write numbers, of the parameter's size, into a MindSpore Parameter, in place.
-
-    Not by ``set_data``: a compiled optimizer keeps the old storage, and from then on trains that one, in silence (measured
-    with every ``mindspore.nn`` optimizer but Adadelta, and experimental.ASGD).
-    """
-    value = from_numpy(np.array(values, to_numpy(parameter).dtype).reshape(parameter.shape))
-    mindspore = require_mindspore("assign")
-    if str(parameter.dtype) == "BFloat16" and mindspore.get_context("device_target") == "CPU":
-        parameter.set_data(value)  # the CPU has no Assign for it, so no optimizer either
-    else:
-        mindspore.ops.assign(parameter, value)
+    """Write numbers, of the parameter's size, into a MindSpore Parameter, in place."""
+    mindspore_tensors.assign(parameter, np.array(values, to_numpy(parameter).dtype).reshape(parameter.shape))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ import os
 import sys
 from typing import Any
 
-from dsbridge.checkpoint.convert import convert, plan
 from dsbridge.errors import UsageError
 
 
@@ -37,6 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Plan or convert; 0 if it is fine, 1 if a row is not sure (the plan is printed then, by --dry-run)."""
+    from dsbridge.checkpoint import convert, plan  # numpy: not for those who ask another command
+
     live: dict[str, Any] = {name: _made(getattr(arguments, name)) for name in ("model", "network")}
     options = {"rules": arguments.rules, "key": arguments.key, "trust": arguments.trust, **live}
     if arguments.dry_run:

@@ -86,7 +86,7 @@ def test_what_is_refused_leaves_the_target_alone(tmp_path: Path) -> None:
 
 def test_command_line(tmp_path: Path, monkeypatch, capsys) -> None:
     """dsbridge convert: a dry run, the conversion, a refusal, nonsense."""
-    (tmp_path / "mynets.py").write_text("from test_convert import mindspore_net, torch_net\n")
+    (tmp_path / "mynets.py").write_text("from test_checkpoint_convert import mindspore_net, torch_net\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     torch.save(torch_net().state_dict(), "a.pth")
