@@ -1,6 +1,6 @@
 """What each pair of classes (torch module, MindSpore cell) does to parameters: one table.
 
-Source: measured forward parity on torch 2.13 and MindSpore 2.10 (shared/reference/checkpoints.md, section 2). Classes are
+Source: measured forward parity on torch 2.13 and MindSpore 2.10 (tests/checkpoint/test_layers.py). Classes are
 named as ``trees.short`` names them. Parameters that a rule does not mention keep name and layout.
 """
 
