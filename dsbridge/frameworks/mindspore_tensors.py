@@ -111,9 +111,6 @@ def to_numpy(tensor: Any) -> np.ndarray[Any, Any]:
     return tensor.asnumpy()  # type: ignore[no-any-return]
 
 
-_ASSIGNED = ("Float16", "Float32", "Float64")  # what optimizers train on a CPU, and what its Assign knows
-
-
 def assign(parameter: Any, array: np.ndarray[Any, Any]) -> None:
     """Write an array of the parameter's own shape and dtype into a mindspore.Parameter, in place.
 
@@ -126,8 +123,9 @@ def assign(parameter: Any, array: np.ndarray[Any, Any]) -> None:
     [1.0, 1.0]
     """
     value = from_numpy(array)
-    on_cpu = require_mindspore("assign").get_context("device_target") == "CPU"
-    if array.size and (str(parameter.dtype) in _ASSIGNED or not on_cpu):
-        require_mindspore("assign").ops.assign(parameter, value)
-    else:
+    mindspore = require_mindspore("assign")
+    on_cpu = mindspore.get_context("device_target") == "CPU"
+    if array.size == 0 or (on_cpu and str(parameter.dtype) == "BFloat16"):  # no Assign for them, so no optimizer either
         parameter.set_data(value)
+    else:
+        mindspore.ops.assign(parameter, value)
