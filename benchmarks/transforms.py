@@ -70,22 +70,18 @@ def through_mindspore(images: list[np.ndarray], policy: str, workers: int) -> Ca
     """The translation in a mindspore.dataset pipeline, in an iterator without end; 0 workers: in the source's thread."""
     translation = dsb.transforms.translate(TRAIN, policy=policy)
     source = dsb.to_mindspore([(image,) for image in images], column_names=["image"])
-    dataset = translation.apply(source, "image", num_parallel_workers=workers)
-    iterator = dataset.create_tuple_iterator(num_epochs=-1, output_numpy=True, do_copy=False)
-
-    def run() -> None:
-        for _ in iterator:
-            pass
-        settle()
-
-    return run
+    return rounds_of(translation.apply(source, "image", num_parallel_workers=workers))
 
 
 def nothing(images: list[np.ndarray]) -> Callable[[], None]:
     """What ds.map itself costs: a function that returns a ready result."""
     result = np.zeros((3, 224, 224), np.float32)
     dataset = dsb.to_mindspore([(image,) for image in images], column_names=["image"])
-    dataset = dataset.map(lambda image: result, ["image"], num_parallel_workers=1)
+    return rounds_of(dataset.map(lambda image: result, ["image"], num_parallel_workers=1))
+
+
+def rounds_of(dataset: Any) -> Callable[[], None]:
+    """A function that reads one epoch of an iterator that lives on."""
     iterator = dataset.create_tuple_iterator(num_epochs=-1, output_numpy=True, do_copy=False)
 
     def run() -> None:
