@@ -14,6 +14,7 @@ from dsbridge.bench.contenders import CONTENDERS, OWN_CONTENDERS, find
 from dsbridge.bench.results import Results
 from dsbridge.bench.runner import Plan, Runner
 from dsbridge.bench.workloads import WORKLOADS
+from dsbridge.cli.arguments import not_negative
 from dsbridge.errors import UsageError
 
 
@@ -21,13 +22,6 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
-
-
-def _not_negative(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"must not be negative, got {number}")
     return number
 
 
@@ -49,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("loader", nargs="?", metavar="MODULE:NAME", help="your own loader, or a function that gives one")
     add("--workload", action="append", metavar="NAME", help="a workload (repeatable; default: all)")
     add("--contender", action="append", metavar="NAME", help="a contender, or module:function (repeatable; default: all)")
-    add("--workers", type=_not_negative, metavar="N", help="worker processes (default 2; your own loader says it itself)")
+    add("--workers", type=not_negative, metavar="N", help="worker processes (default 2; your own loader says it itself)")
     add("--rounds", type=_positive, default=5, metavar="N", help="measured rounds (default 5)")
     add("--batches", type=_positive, metavar="N", help="batches in an epoch at most (default: the workload's)")
     add("--distinct", type=_positive, metavar="N", help="distinct samples in memory (default: the workload's)")

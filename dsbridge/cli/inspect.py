@@ -7,16 +7,10 @@ import json
 import sys
 from pathlib import Path
 
+from dsbridge.cli.arguments import not_negative
 from dsbridge.errors import UsageError
 
 DEFAULT_ROWS = 50
-
-
-def _not_negative(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"must not be negative, got {number}")
-    return number
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("first", metavar="PATH", help="a file, a directory or an *.index.json of any format")
     add("second", nargs="?", metavar="OTHER", help="compare with this one: names, shapes, dtypes")
-    add("--limit", type=_not_negative, metavar="N", help=f"rows of a table at most (default {DEFAULT_ROWS}; 0: all)")
+    add("--limit", type=not_negative, metavar="N", help=f"rows of a table at most (default {DEFAULT_ROWS}; 0: all)")
     add("--json", action="store_true", help="JSON to stdout, with all rows")
 
 

@@ -21,7 +21,7 @@ from dsbridge.sources.leaves import as_array
 from dsbridge.transforms.fallback import to_theirs
 from dsbridge.transforms.program import as_key
 from dsbridge.transforms.randomness import Draws
-from dsbridge.transforms.verify import pinned_pipeline
+from dsbridge.transforms.verify import largest_difference, pinned_pipeline
 
 
 def verify(plan: Any, batches: int) -> PlanReport:
@@ -52,7 +52,7 @@ def verify(plan: Any, batches: int) -> PlanReport:
             theirs = _reference_columns(theirs_dataset, indices, parts)
             samples += len(expected)
             for name, ours, other in zip(built.get_col_names(), columns, theirs, strict=False):
-                difference = _difference(ours, other)
+                difference = largest_difference(ours, other)
                 if difference is None:
                     what = f"{ours.dtype}{list(ours.shape)} instead of {other.dtype}{list(other.shape)}"
                     report.add("differs", "error", f"batch {number}, column {name}", what)
@@ -86,11 +86,3 @@ class _Reference:
         translation = self._translation
         draws = Draws(translation.seed, as_key(current_key()))
         return to_theirs(pinned_pipeline(translation, image, draws))
-
-
-def _difference(ours: Any, theirs: Any) -> float | None:
-    if ours.dtype != theirs.dtype or ours.shape != theirs.shape:
-        return None
-    if ours.tobytes() == theirs.tobytes():
-        return 0.0
-    return float(np.abs(ours.astype(np.float64) - theirs.astype(np.float64)).max(initial=0.0))

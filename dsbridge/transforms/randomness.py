@@ -38,10 +38,9 @@ class Draws:
     True
     """
 
-    __slots__ = ("_words", "key", "seed")
+    __slots__ = ("_words",)
 
     def __init__(self, seed: int, key: Key) -> None:
-        self.seed, self.key = seed, key
         digest = blake2b(repr((seed, key.epoch, key.index, key.occurrence)).encode(), digest_size=16).digest()
         self._words = (int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little"))
 

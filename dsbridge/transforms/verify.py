@@ -11,6 +11,7 @@ from dsbridge.errors import TransformError
 from dsbridge.transforms.fallback import Original, from_theirs, to_theirs
 from dsbridge.transforms.images import from_image
 from dsbridge.transforms.lower import Lowered
+from dsbridge.transforms.ops.values import Array
 from dsbridge.transforms.program import Program, as_key
 from dsbridge.transforms.randomness import Draws
 from dsbridge.transforms.stage import Sample, Step, run
@@ -106,7 +107,15 @@ def _difference(ours: Any, theirs: Any) -> float | None:
         if not (isinstance(ours, tuple) and isinstance(theirs, tuple) and len(ours) == len(theirs)):
             return None
         return _worst([_difference(a, b) for a, b in zip(ours, theirs, strict=True)])
-    a, b = from_image(ours), from_image(from_theirs(theirs) if hasattr(theirs, "numpy") else theirs)
+    return largest_difference(from_image(ours), from_image(from_theirs(theirs) if hasattr(theirs, "numpy") else theirs))
+
+
+def largest_difference(a: Array, b: Array) -> float | None:
+    """The largest difference between two arrays; None where dtype or shape differ.
+
+    >>> largest_difference(np.zeros(2, np.uint8), np.array([0, 3], np.uint8))
+    3.0
+    """
     if a.dtype != b.dtype or a.shape != b.shape:
         return None
     if a.tobytes() == b.tobytes():

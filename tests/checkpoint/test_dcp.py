@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from damage import damaged
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
 from dsbridge.checkpoint.formats.dcp import READER
@@ -179,15 +180,7 @@ def test_seeded_corruptions(directory: Path) -> None:
     whole = {file: (directory / file).read_bytes() for file in (".metadata", "__0_0.distcp")}
     for number in range(200):
         file = (".metadata", "__0_0.distcp")[number % 2]
-        data = bytearray(whole[file])
-        match rng.randrange(3):
-            case 0:
-                del data[rng.randrange(len(data)) :]
-            case 1:
-                data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-            case _:
-                at, other = rng.randrange(len(data)), rng.randrange(len(data))
-                data[at:at] = data[other : other + rng.randrange(1, 200)]
+        data = damaged(whole[file], rng)
         (directory / file).write_bytes(data)
         try:
             got = READER.read(directory)

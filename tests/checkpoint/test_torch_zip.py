@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from damage import damaged
 
 from dsbridge.checkpoint.formats.torch_legacy import Refused
 from dsbridge.checkpoint.formats.torch_zip import READER, check, entries
@@ -370,15 +371,7 @@ def test_seeded_corruptions(tmp_path: Path) -> None:
     contents = {name: tensor.read().tobytes() for name, tensor in want.tensors.items()}
     whole, rng, refused, begin = path.read_bytes(), random.Random(7), 0, time.monotonic()
     for _ in range(200):
-        data = bytearray(whole)
-        match rng.randrange(3):
-            case 0:
-                del data[rng.randrange(len(data)) :]
-            case 1:
-                data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-            case _:
-                at, other = rng.randrange(len(data)), rng.randrange(len(data))
-                data[at:at] = data[other : other + rng.randrange(1, 200)]
+        data = damaged(whole, rng)
         path.write_bytes(data)
         try:
             READER.matches(path, bytes(data[:4096]))

@@ -52,17 +52,6 @@ class Pixels:
         return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else np.ascontiguousarray(array))
 
 
-def kind_of(image: Any) -> str:
-    """The kind of an image at run time.
-
-    >>> kind_of(np.zeros((3, 4, 5), np.uint8))
-    'uint8'
-    """
-    if not isinstance(image, np.ndarray):
-        return "pil"
-    return "uint8" if image.dtype == np.uint8 else "float"
-
-
 def frame_of(image: Any) -> Frame:
     """The frame of an image of any kind.
 
