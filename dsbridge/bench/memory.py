@@ -53,6 +53,8 @@ def _ticks(pid: int) -> int:
 def pss_bytes(session: int) -> int:
     """Memory of a session: the proportional set sizes of its processes; shared pages count once among them.
 
+    Pages of files (the libraries) are left out: their share depends on who else has mapped them, and all contenders have.
+
     >>> pss_bytes(os.getsid(0)) >= 0
     True
     """
@@ -62,7 +64,7 @@ def pss_bytes(session: int) -> int:
 def _pss_kib(pid: int) -> int:
     try:
         with open(f"/proc/{pid}/smaps_rollup") as file:
-            return sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+            return sum(int(line.split()[1]) for line in file if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
     except OSError:
         return 0
 

@@ -64,6 +64,8 @@ def encode(batch: Any, fresh: Set[int], writer: SlotWriter, extra: Extra, *, str
         raise
     except Exception as exc:
         raise TypeError(f"the batch cannot be sent by a worker: {_unpicklable(batch)} ({exc})") from exc
+    finally:
+        pickler.clear_memo()  # it refers to itself: until the garbage collector comes by, the batch would stay
     spans = b"".join(_SPAN.pack(*span) for span in pickler.spans)
     extra = extra._replace(pickled=pickler.pickled, buffers=len(pickler.spans))
     return b"".join((_EXTRA.pack(*extra), spans, file.getbuffer()))

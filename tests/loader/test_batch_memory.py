@@ -6,6 +6,7 @@ import gc
 import logging
 import random
 import threading
+import weakref
 from collections import namedtuple
 from typing import Any
 
@@ -17,6 +18,7 @@ from loader_data import plain
 from torch.utils import data as tud
 
 import dsbridge as dsb
+from dsbridge.loader.wire import Extra, encode
 
 SHAPE = (300, 300)  # eight of them in float32 are beyond the size from which memory is recycled
 OUTPUTS = ("mindspore", "numpy", "torch")
@@ -265,3 +267,30 @@ def test_packed_sequences_pass_through_torch() -> None:
     packed = torch.nn.utils.rnn.pack_sequence([torch.ones(3), torch.ones(2)])
     batch = next(iter(dsb.DataLoader([packed], batch_size=None, output="torch")))
     assert torch.equal(batch.data, packed.data)
+
+
+def test_a_batch_that_was_sent_is_let_go_at_once() -> None:
+    """Not only when the garbage collector comes by: it counts objects, and a few hundred batches may be gigabytes."""
+
+    class Memory:
+        """What a worker writes into."""
+
+        used = 0
+
+        def reserve(self, nbytes: int) -> np.ndarray:
+            self.used += nbytes
+            return np.empty(nbytes, np.uint8)
+
+        def offset_of(self, array: np.ndarray) -> int:
+            return -1
+
+    batch = [torch.ones(8, 8), {"tokens": torch.arange(4)}]
+    gone = [weakref.ref(batch[0]), weakref.ref(batch[1]["tokens"])]
+    gc.collect()
+    gc.disable()
+    try:
+        assert encode(batch, set(), Memory(), Extra())
+        del batch
+        assert [one() for one in gone] == [None, None]
+    finally:
+        gc.enable()
