@@ -8,6 +8,25 @@ from typing import Any
 from dsbridge.frameworks.rng import key_of, seed_all
 
 
+class Occurrences:
+    """How often each index came before in one epoch. ``counting=False`` where none comes twice saves the table.
+
+    >>> occurrences = Occurrences(); [occurrences.of(index) for index in (3, 5, 3)]
+    [0, 0, 1]
+    """
+
+    def __init__(self, counting: bool = True) -> None:
+        self._seen: Counter[Any] | None = Counter() if counting else None
+
+    def of(self, index: Any) -> int:
+        """How often this index came before; counts this time."""
+        if self._seen is None:
+            return 0
+        key = int(index) if hasattr(index, "__index__") else repr(index)
+        self._seen[key] += 1
+        return self._seen[key] - 1
+
+
 class SampleKeys:
     """Seeds the global generators before each sample, each collate and whatever else may draw in one epoch.
 
@@ -22,15 +41,11 @@ class SampleKeys:
 
     def __init__(self, seed: int, epoch: int, counting: bool = True) -> None:
         self.seed, self.epoch = seed, epoch
-        self._seen: Counter[Any] | None = Counter() if counting else None
+        self._occurrences = Occurrences(counting)
 
     def occurrence(self, index: Any) -> int:
         """How often this index was asked for before in this epoch; counts this time."""
-        if self._seen is None:
-            return 0
-        key = repr(index)
-        self._seen[key] += 1
-        return self._seen[key] - 1
+        return self._occurrences.of(index)
 
     def before_sample(self, index: Any) -> None:
         """Seed for the sample with this dataset index."""

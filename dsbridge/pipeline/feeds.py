@@ -167,12 +167,11 @@ class BatchFeed:
 
     def epoch(self, epoch: int) -> Iterator[Row]:
         loader, parts = self._loader, self._parts
-        keys = None
-        if loader.rng == "sample":
-            keys = SampleKeys(loader.fixed_seed(), epoch, may_repeat(parts.index_sampler))
+        repeating = may_repeat(parts.index_sampler)
+        keys = SampleKeys(loader.fixed_seed(), epoch, repeating) if loader.rng == "sample" else None
         indices = parts.index_sampler if self.order is None else self.order.indices(epoch)
         if getattr(parts.dataset, "wants_keys", False):
-            indices = stamped(indices, epoch)
+            indices = stamped(indices, epoch, repeating)
         delivered = 0
         for row in self._made_by_workers(epoch, indices, keys) if loader.num_workers else self._made_here(indices, keys):
             delivered += 1

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dsbridge.errors import TransformError
+from dsbridge.loader.keys import Occurrences
 
 
 class KeyedIndex(int):
@@ -23,21 +24,18 @@ class KeyedIndex(int):
         return KeyedIndex, (int(self), self.epoch, self.occurrence)
 
 
-def stamped(indices: Iterable[Any], epoch: int) -> Iterator[Any]:
-    """Indices, or lists of them, with the epoch and the occurrence they belong to.
+def stamped(indices: Iterable[Any], epoch: int, repeating: bool = True) -> Iterator[Any]:
+    """Indices, or lists of them, with the epoch and the occurrence they belong to; ``repeating``: one may come twice.
 
     >>> [(index.epoch, index.occurrence) for index in stamped([3, 3], 1)]
     [(1, 0), (1, 1)]
     """
-    seen: dict[Any, int] = {}
+    occurrences = Occurrences(repeating)
 
     def one(index: Any) -> Any:
         if not hasattr(index, "__index__"):
             raise TransformError(f"index {index!r} is no integer, so that it cannot key random numbers")
-        number = int(index)
-        occurrence = seen.get(number, 0)
-        seen[number] = occurrence + 1
-        return KeyedIndex(number, epoch, occurrence)
+        return KeyedIndex(int(index), epoch, occurrences.of(index))
 
     for entry in indices:
         yield [one(index) for index in entry] if isinstance(entry, (list, tuple)) else one(entry)

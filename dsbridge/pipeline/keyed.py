@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from dsbridge.errors import TransformError
+from dsbridge.loader.keys import Occurrences
 from dsbridge.pipeline.feeds import BatchFeed, Feed
 from dsbridge.pipeline.order import EpochOrder
 from dsbridge.report import Report
@@ -71,14 +71,9 @@ class KeyedFeed:
 
     def epoch(self, epoch: int) -> Iterator[Row]:
         """The rows of one epoch; called on MindSpore's thread."""
-        seen: Counter[int] | None = Counter() if self._repeats else None
+        occurrences = Occurrences(self._repeats)
         for row in self._inner.epoch(epoch):
-            occurrence = 0
-            if seen is not None:
-                index = int(row[-1])
-                occurrence = seen[index]
-                seen[index] += 1
-            yield self._keyed(row, epoch, occurrence)
+            yield self._keyed(row, epoch, occurrences.of(row[-1]))
 
     def preview(self) -> Iterator[Row]:
         """Rows to read shapes and types from; nothing is consumed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -23,9 +24,13 @@ from dsbridge.transforms.program import as_key
 from dsbridge.transforms.randomness import Draws
 from dsbridge.transforms.verify import largest_difference, pinned_pipeline
 
+_INDEX = "__index"
+
 
 def verify(plan: Any, batches: int) -> PlanReport:
     """The plan's report with what was measured; see ``PipelinePlan.verify``."""
+    if batches < 1:
+        raise ValueError(f"batches={batches}, expected 1 or more")
     loader = plan._loader(num_workers=0)
     parts = Parts.of(loader._torch)
     if parts.iterable:
@@ -33,15 +38,21 @@ def verify(plan: Any, batches: int) -> PlanReport:
     report = plan_report(plan)
     found = {id(one.found.owner): (one.found.name, _Reference(one.translation)) for one in plan.lifted}
     reference = replaced(plan.loader.dataset, found)
-    theirs_dataset = KeyedDataset(reference) if plan.lifted else reference
+    dataset = KeyedDataset(reference) if plan.lifted else reference
+    built = _in_process(plan).build(index_column=_INDEX)
+    names = [name for name in built.get_col_names() if name != _INDEX]
+    measured = _Measured(report, names, exact=_all_exact(plan))
     with untouched():
-        order = loader_order(loader, parts)
-        wanted = list(islice(order.indices(0), batches))
-    worst, samples = 0.0, 0
-    built = plan.build(index_column="__index") if plan.num_workers == 0 else _in_process(plan).build(index_column="__index")
+        wanted = list(islice(loader_order(loader, parts).indices(0), batches + 1))
     with untouched():
         rows = built.create_tuple_iterator(num_epochs=1, output_numpy=True)
-        for number, (indices, row) in enumerate(zip(wanted, rows, strict=False)):
+        for number, indices in enumerate(stamped(wanted[:batches], 0)):
+            row = next(rows, None)
+            if row is None:
+                report.add(
+                    "missing", "error", f"batch {number}", f"the pipeline ends here, torch has {len(wanted)} or more batches"
+                )
+                break
             *columns, asked = row
             expected = [int(i) for i in indices] if parts.batched else [int(indices)]
             if np.atleast_1d(asked).tolist() != expected:
@@ -49,29 +60,65 @@ def verify(plan: Any, batches: int) -> PlanReport:
                     "order", "error", f"batch {number}", f"samples {np.atleast_1d(asked).tolist()}, torch has {expected}"
                 )
                 continue
-            theirs = _reference_columns(theirs_dataset, indices, parts)
-            samples += len(expected)
-            for name, ours, other in zip(built.get_col_names(), columns, theirs, strict=False):
-                difference = largest_difference(ours, other)
-                if difference is None:
-                    what = f"{ours.dtype}{list(ours.shape)} instead of {other.dtype}{list(other.shape)}"
-                    report.add("differs", "error", f"batch {number}, column {name}", what)
-                else:
-                    worst = max(worst, difference)
-    if worst and all(row.exactness == "exact" for one in plan.lifted for row in one.translation.report.rows):
-        report.add("differs", "error", "batches", f"they differ by up to {worst:g}, and were stated to be equal")
-    report.measured = {"batches": len(wanted), "samples": samples, "largest difference": worst}
+            measured.batch(number, columns, _reference_columns(dataset, indices, parts))
+            measured.samples += len(expected)
+        else:
+            if len(wanted) <= batches and next(rows, None) is not None:
+                report.add("too-many", "error", f"batch {len(wanted)}", "the pipeline goes on where torch's epoch has ended")
+    report.measured = measured.to_dict()
     return report
 
 
+@dataclass(slots=True)
+class _Measured:
+    """What was compared, column by column; findings go to the report.
+
+    ``exact``: every operation is stated to be equal, so that any difference is an error.
+    """
+
+    report: PlanReport
+    names: list[str]
+    exact: bool
+    batches: int = 0
+    samples: int = 0
+    worst: dict[str, float] = field(default_factory=dict)
+
+    def batch(self, number: int, ours: list[Any], theirs: list[Any]) -> None:
+        self.batches += 1
+        if len(ours) != len(self.names) or len(theirs) != len(self.names):
+            what = f"{len(ours)} columns under {len(self.names)} names, torch has {len(theirs)}"
+            self.report.add("columns", "error", f"batch {number}", what)
+            return
+        for name, a, b in zip(self.names, ours, theirs, strict=True):
+            difference = largest_difference(a, b)
+            where = f"batch {number}, column {name}"
+            if difference is None:
+                what = f"{a.dtype}{list(a.shape)} instead of {b.dtype}{list(b.shape)}"
+                self.report.add("differs", "error", where, what)
+                continue
+            if difference and self.exact:
+                first = next(at for at, pair in enumerate(zip(a, b, strict=True)) if largest_difference(*pair)) if a.ndim else 0
+                what = f"differs by up to {difference:g} from row {first} on, and was stated to be equal"
+                self.report.add("differs", "error", where, what)
+            self.worst[name] = max(self.worst.get(name, 0.0), difference)
+
+    def to_dict(self) -> dict[str, Any]:
+        worst = max(self.worst.values(), default=0.0)
+        by_column = {f"largest difference in {name}": value for name, value in self.worst.items() if value}
+        return {"batches": self.batches, "samples": self.samples, "largest difference": worst, **by_column}
+
+
+def _all_exact(plan: Any) -> bool:
+    return all(row.exactness == "exact" for one in plan.lifted for row in one.translation.report.rows)
+
+
 def _in_process(plan: Any) -> Any:
-    return type(plan)(plan.loader, plan.policy, plan.lifted, 0)
+    return plan if plan.num_workers == 0 else type(plan)(plan.loader, plan.policy, plan.lifted, 0)
 
 
 def _reference_columns(dataset: Any, indices: Any, parts: Parts) -> list[Any]:
     """A batch as torch would make it, with the original transforms, as arrays."""
-    keyed = next(iter(stamped([indices], 0)))
-    batch = parts.collate_fn([dataset[index] for index in keyed] if parts.batched else dataset[keyed])
+    batch = parts.collate_fn([dataset[index] for index in indices] if parts.batched else dataset[indices])
     tree = text_as_arrays(Output("numpy", BufferPool(None)).convert(batch, set()))
     return [as_array(leaf) for leaf in Structure.of(tree).flatten(tree)]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from dsbridge.errors import TransformError
 from dsbridge.sources.locate import locate
-from dsbridge.transforms.program import Program
+from dsbridge.transforms.program import NO_EPOCH, Program
 from dsbridge.transforms.randomness import Draws, Key
 from dsbridge.transforms.stage import describe
 
@@ -42,7 +42,7 @@ class LoneMap:
 
     def __call__(self, image: Any) -> Any:
         pid = os.getpid()
-        key = Key(-1, next(self._count), 0 if pid == self._pid else pid)
+        key = Key(NO_EPOCH, next(self._count), 0 if pid == self._pid else pid)
         return checked(self._program.image(image, Draws(self._program.seed, key)))
 
     def __reduce__(self) -> Any:

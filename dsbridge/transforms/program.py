@@ -17,7 +17,8 @@ from dsbridge.transforms.randomness import Draws, Key
 from dsbridge.transforms.stage import Sample, Step, run
 from dsbridge.transforms.targets import Unpacked, to_image
 
-_NO_EPOCH = -1  # of keys that were drawn, not given
+NO_EPOCH = -1
+"""The epoch of keys that were drawn or counted, not given."""
 
 
 class Program:
@@ -62,7 +63,7 @@ def as_key(key: Any) -> Key:
     if isinstance(key, Key):
         return key
     if key is None:
-        return Key(_NO_EPOCH, _drawn())
+        return Key(NO_EPOCH, _drawn())
     if hasattr(key, "__index__"):
         return Key(0, int(key))
     try:

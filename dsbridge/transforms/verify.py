@@ -111,7 +111,8 @@ def _difference(ours: Any, theirs: Any) -> float | None:
 
 
 def largest_difference(a: Array, b: Array) -> float | None:
-    """The largest difference between two arrays; None where dtype or shape differ.
+    """The largest difference between two arrays; None where dtype or shape differ. Infinite where only one is a NaN,
+    or where what differs is no number.
 
     >>> largest_difference(np.zeros(2, np.uint8), np.array([0, 3], np.uint8))
     3.0
@@ -120,7 +121,12 @@ def largest_difference(a: Array, b: Array) -> float | None:
         return None
     if a.tobytes() == b.tobytes():
         return 0.0
-    return float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max(initial=0.0))
+    if a.dtype.kind not in "biuf":
+        return np.inf
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    apart = np.abs(np.where(same, 0.0, a) - np.where(same, 0.0, b))
+    return float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max(initial=0.0))
 
 
 def _worst(differences: Sequence[float | None]) -> float | None:

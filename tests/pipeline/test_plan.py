@@ -84,6 +84,66 @@ def test_verify_can_fail(root: str) -> None:
         report.raise_if_failed()
 
 
+def swapped(row: int):
+    """A planted bug: two rows of the first column change places."""
+
+    def build(built):
+        def swap(image, label, index):
+            image = image.copy()
+            image[[row, row + 1]] = image[[row + 1, row]]
+            return image, label, index
+
+        return built.map(swap, input_columns=built.get_col_names())
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda built: built.take(1), "error missing [batch 1]: the pipeline ends here"),
+        (lambda built: built.repeat(2), "error too-many [batch 3]"),
+        (lambda built: built.project([built.get_col_names()[0], "__index"]), "1 columns under 2 names"),
+        (lambda built: built.skip(1), "error order [batch 0]: samples [4, 5, 6, 7], torch has [0, 1, 2, 3]"),
+        (swapped(2), "batch 0, column data]: differs by up to"),
+    ],
+)
+def test_verify_sees_planted_bugs(root: str, damage, message: str) -> None:
+    plan = dsb.plan(DataLoader(folder(root), batch_size=4))
+    build = plan.build
+    names = build().get_col_names()
+
+    class Named:
+        """The damaged pipeline under the names it should have."""
+
+        def __init__(self, dataset) -> None:
+            self.create_tuple_iterator = dataset.create_tuple_iterator
+
+        def get_col_names(self):
+            return [*names, "__index"]
+
+    plan.build = lambda **arguments: Named(damage(build(**arguments)))
+    report = plan.verify(batches=4)
+    assert not report.ok and message in str(report)
+
+
+def test_verify_with_repeated_indices(root: str) -> None:
+    """An index that comes again has other random numbers, here as there."""
+    dataset = folder(root)
+    sampler = [3, 3, 7, 3, 7, 3]
+    report = dsb.plan(DataLoader(dataset, batch_size=2, sampler=sampler)).verify(batches=9)
+    assert report.ok and report.measured == {"batches": 3, "samples": 6, "largest difference": 0.0}
+
+
+def test_nan_and_text_differ() -> None:
+    from dsbridge.transforms.verify import largest_difference
+
+    nan, one = np.array([1.0, np.nan]), np.array([1.0, 1.0])
+    assert largest_difference(nan, nan.copy()) == 0 and largest_difference(nan, one) == np.inf
+    assert largest_difference(np.array([np.inf, 1.0]), np.array([np.inf, 3.0])) == 2
+    assert largest_difference(np.array(["a"]), np.array(["b"])) == np.inf
+
+
 def test_subset_and_concat(root: str) -> None:
     """Transforms are found behind torch's own wrappers; the user's dataset is left alone."""
     inner = folder(root)
