@@ -43,7 +43,7 @@ def make(folder: Path, gib: float) -> None:
 
 def convert(source: Path, target: Path, kind: str, *, read_back: bool) -> None:
     """Ours: every tensor renamed."""
-    from dsbridge.checkpoint.execute import execute
+    from dsbridge.checkpoint.execute import Job, execute
     from dsbridge.checkpoint.formats.mindspore_ckpt import MindSporeWriter
     from dsbridge.checkpoint.formats.registry import open_checkpoint
     from dsbridge.checkpoint.formats.safetensors_format import SafetensorsWriter
@@ -55,7 +55,7 @@ def convert(source: Path, target: Path, kind: str, *, read_back: bool) -> None:
         for name, stored in checkpoint.tensors.items()
     ]
     writer = {"safetensors": SafetensorsWriter, "ckpt": MindSporeWriter}[kind]()
-    execute(rows, checkpoint, writer, target, open_checkpoint=open_checkpoint, read_back=read_back)
+    execute(Job(rows, checkpoint, open_checkpoint, read_back=read_back), writer, target)
 
 
 def snippet(source: Path, target: Path) -> None:

@@ -8,12 +8,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dsbridge.checkpoint.execute import ConvertReport, execute
+from dsbridge.checkpoint.execute import ConvertReport, Job, execute
+from dsbridge.checkpoint.execution import Execution, execution
 from dsbridge.checkpoint.formats.base import Writer
 from dsbridge.checkpoint.formats.registry import open_checkpoint
 from dsbridge.checkpoint.plan import CheckpointPlan
 from dsbridge.checkpoint.plan import plan as plan_trees
 from dsbridge.checkpoint.rules import RuleSet
+from dsbridge.checkpoint.sharded import INDEX, execute_sharded, size_of
 from dsbridge.checkpoint.stored import Checkpoint
 from dsbridge.checkpoint.trees import Tree, tree_of
 from dsbridge.errors import CheckpointError
@@ -27,6 +29,8 @@ WRITERS = {
     ".bin": (f"{_FORMATS}.torch_writer", "TorchWriter"),
 }
 """The suffix of a target says what is written; what a source is, its content says."""
+
+DEFAULT_SHARD_SIZE = "5GB"
 
 Rules = RuleSet | Mapping[str, Any] | str | Path
 
@@ -61,8 +65,8 @@ def plan(
     ``source``: a checkpoint of any format. ``target``: where it would go; its suffix says the format. ``model``, ``network``:
     the live torch model and MindSpore network: layers are matched by their classes on equal paths. A source that holds the
     network's names is planned the way back, to torch's. Without them names and layouts stay, unless ``rules`` (a TOML file
-    or {source: target}) say otherwise. ``key``: the dict in the file that is meant. ``inputs`` is reserved for matching by
-    execution order, which is not there yet.
+    or {source: target}) say otherwise. ``key``: the dict in the file that is meant. ``inputs``: what both models are run on
+    once, in eval mode: what no rule places is then proposed by the order of execution instead of that of definition.
 
     Raises ``CheckpointError`` for a source that cannot be read as weights.
 
@@ -74,16 +78,17 @@ def plan(
     plan: 1 exact
       exact          w -> w  int8[2]  [kept]
     """
-    if inputs is not None:
-        raise CheckpointError("inputs= is for matching by execution order, which is not there yet", hint="leave it out")
+    if inputs is not None and (model is None or network is None):
+        raise CheckpointError("inputs= is for running both models", hint="give model= and network= as well, or leave it out")
     if target is not None:
-        writer_for(target)
+        writer_for(str(target).removesuffix(INDEX))
     checkpoint = source if isinstance(source, Checkpoint) else open_checkpoint(source, trust=trust)
     torch_tree = None if model is None else tree_of(model)
     cells = None if network is None else tree_of(network)
+    order = None if inputs is None else execution(model, network, inputs)
     if torch_tree is not None and cells is not None and _holds(checkpoint, cells) and not _holds(checkpoint, torch_tree):
-        return _way_back(checkpoint, torch_tree, cells, rules)
-    return plan_trees(checkpoint, cells, model=torch_tree, rules=rules, key=key)
+        return _way_back(checkpoint, torch_tree, cells, rules, order)
+    return plan_trees(checkpoint, cells, model=torch_tree, rules=rules, key=key, order=order)
 
 
 def _holds(checkpoint: Checkpoint, tree: Tree) -> bool:
@@ -93,11 +98,11 @@ def _holds(checkpoint: Checkpoint, tree: Tree) -> bool:
     return 2 * found > len(tree.leaves)
 
 
-def _way_back(checkpoint: Checkpoint, model: Tree, network: Tree, rules: Rules) -> CheckpointPlan:
+def _way_back(checkpoint: Checkpoint, model: Tree, network: Tree, rules: Rules, order: Execution | None) -> CheckpointPlan:
     by_path = sum(leaf.path in checkpoint.tensors for leaf in network.leaves.values())
     by_name = sum(leaf.name in checkpoint.tensors for leaf in network.leaves.values())
     spelling = "path" if by_path > by_name else "name"
-    there = plan_trees(model, network, model=model, rules=rules, spelling=spelling, dtypes="keep")
+    there = plan_trees(model, network, model=model, rules=rules, spelling=spelling, dtypes="keep", order=order)
     return there.inverse()
 
 
@@ -114,12 +119,15 @@ def convert(
     strict: bool = True,
     progress: bool = True,
     read_back: bool = True,
+    max_shard_size: int | str | None = None,
     trust: bool = False,
 ) -> ConvertReport:
     """Convert a checkpoint as ``plan`` says, tensor by tensor, whole or not at all, and read it back.
 
     Arguments as for ``plan``. ``accept_guesses``: carry out rows that are only proposed. ``strict=False``: leave tensors out
     that nothing takes, and say so in the report. ``progress``: a bar on stderr. ``read_back``: compare every tensor written.
+    A target named ``model.safetensors.index.json`` (or ``.bin.index.json``) is written in parts of at most ``max_shard_size``
+    (bytes, or text as "5GB", which is the default), and the index last.
 
     Raises ``CheckpointError`` where a row is not sure, the target cannot hold a tensor, or the disk is full; the target is then
     as it was.
@@ -134,21 +142,19 @@ def convert(
     >>> report.tensors, report.read_back
     (1, True)
     """
+    if max_shard_size is not None and not str(target).endswith(INDEX):
+        hint = f"name an index, e.g. model.safetensors{INDEX}"
+        raise CheckpointError(f"max_shard_size= is for targets in parts, {target} is one file", hint=hint)
     checkpoint = source if isinstance(source, Checkpoint) else open_checkpoint(source, trust=trust)
     found = plan(checkpoint, target, model=model, network=network, inputs=inputs, rules=rules, key=key)
     left_out = [] if strict else [row for row in found.rows if row.status == "unmatched"]
     kept = [row for row in found.rows if row not in left_out]
     CheckpointPlan(kept, found.sources, found.report, found.paths).raise_if_failed(accept_guesses=accept_guesses)
-    report = execute(
-        kept,
-        checkpoint,
-        writer_for(target),
-        Path(target),
-        open_checkpoint=open_checkpoint,
-        progress=progress,
-        read_back=read_back,
-        accept_guesses=accept_guesses,
-    )
+    job = Job(kept, checkpoint, open_checkpoint, progress=progress, read_back=read_back, accept_guesses=accept_guesses)
+    if str(target).endswith(INDEX):
+        report = execute_sharded(job, Path(target), writer_for, size_of(max_shard_size or DEFAULT_SHARD_SIZE))
+    else:
+        report = execute(job, writer_for(target), Path(target))
     for finding in (*checkpoint.report.findings, *found.findings):
         report.add(finding.code, finding.severity, finding.where, finding.message, finding.hint)
     for row in left_out:

@@ -8,7 +8,8 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -67,43 +68,77 @@ class ConvertReport(Report):
         return {**super().to_dict(), "target": str(self.target), **numbers}
 
 
-def execute(
-    rows: Sequence[Row],
-    checkpoint: Checkpoint,
-    writer: Writer,
-    target: Path,
-    *,
-    open_checkpoint: Callable[[Path], Checkpoint],
-    metadata: Mapping[str, str] | None = None,
-    progress: bool = False,
-    read_back: bool = True,
-    accept_guesses: bool = False,
-) -> ConvertReport:
-    """Write ``target`` from ``checkpoint`` as the rows say, in their order; nothing appears there unless all of it is right.
+@dataclass(slots=True)
+class Job:
+    """Rows to be written from a checkpoint, and how.
+
+    ``open_checkpoint`` opens what was written, to compare it, if ``read_back``. ``metadata`` goes into the files.
+    ``targets``: what will be written. Raises ``CheckpointError`` for rows that are not fine (``accept_guesses`` lets "guessed"
+    ones through), targets named twice, sources that are not there, and a metadata key that is a tensor's name (MindSpore
+    reads it as a dtype and fails).
+    """
+
+    rows: Sequence[Row]
+    checkpoint: Checkpoint
+    open_checkpoint: Callable[[Path], Checkpoint]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    progress: bool = False
+    read_back: bool = True
+    accept_guesses: bool = False
+    targets: list[Target] = field(init=False)
+
+    def __post_init__(self) -> None:
+        _refuse_doubtful(self.rows, self.accept_guesses)
+        self.targets = _targets(self.rows, self.metadata)
+        _check_sources(self.rows, self.checkpoint)
+
+    @property
+    def files(self) -> set[str]:
+        """What is read meanwhile, and must not be written."""
+        return {span.path for stored in self.checkpoint.tensors.values() for span in stored.spans} | {str(self.checkpoint.path)}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors that will be written."""
+        return sum(one.nbytes for one in self.targets)
+
+    @property
+    def room(self) -> int:
+        """Bytes that the files will take, at most about."""
+        return self.nbytes + sum(256 + len(one.name) for one in self.targets)  # names, dtypes, alignment
+
+    def bar(self) -> AbstractContextManager[Callable[[int], object]]:
+        """Bytes on stderr while a block runs; calls with a number of bytes move it."""
+        return _bar(self.nbytes, self.progress)
+
+    def fill(
+        self, pending: Pending, rows: Sequence[Row], targets: Sequence[Target], writer: Writer, advance: Callable[[int], object]
+    ) -> None:
+        """Write one file from some of the rows, and read it back."""
+        writer.begin(pending.file, targets, self.metadata)
+        sums = _write(rows, self.checkpoint, writer, advance, self.read_back)
+        writer.end()
+        if self.read_back:
+            _compare(pending, targets, sums, self.open_checkpoint)
+
+    def told(self, target: Path) -> ConvertReport:
+        """The report of the finished job."""
+        counts = Counter(row.status for row in self.rows)
+        report = ConvertReport(target, counts, tensors=len(self.targets), nbytes=self.nbytes, read_back=self.read_back)
+        _tell(report, self.rows, self.checkpoint)
+        return report
+
+
+def execute(job: Job, writer: Writer, target: Path) -> ConvertReport:
+    """Write ``target`` as the rows say, in their order; nothing appears there unless all of it is right.
 
     Rows that leave the bytes alone are copied 1 MiB at a time; of the others, one row's tensors are in memory at once (a row
-    that makes a new array, as concat and cast do, holds that beside its sources). ``read_back``: open what was written with
-    ``open_checkpoint``, before it takes the target's name, and compare every tensor by name, dtype, shape and CRC-32.
-    Raises ``CheckpointError`` for rows that are not fine (``accept_guesses`` lets "guessed" ones through), targets named
-    twice, sources that are not there, and a metadata key that is a tensor's name (MindSpore reads it as a dtype and fails).
+    that makes a new array, as concat and cast do, holds that beside its sources). What was written is opened before it takes
+    the target's name, and every tensor compared by name, dtype, shape and CRC-32.
     """
-    metadata = metadata or {}
-    _refuse_doubtful(rows, accept_guesses)
-    targets = _targets(rows, metadata)
-    _check_sources(rows, checkpoint)
-    nbytes = sum(one.nbytes for one in targets)
-    files = {span.path for stored in checkpoint.tensors.values() for span in stored.spans} | {str(checkpoint.path)}
-    room = nbytes + sum(256 + len(one.name) for one in targets)  # names, dtypes, alignment
-    with replacing(target, nbytes=room, sources=files) as pending, _bar(nbytes, progress) as advance:
-        writer.begin(pending.file, targets, metadata)
-        sums = _write(rows, checkpoint, writer, advance, read_back)
-        writer.end()
-        if read_back:
-            _compare(pending, targets, sums, open_checkpoint)
-    counts = Counter(row.status for row in rows)
-    report = ConvertReport(Path(target), counts, tensors=len(targets), nbytes=nbytes, read_back=read_back)
-    _tell(report, rows, checkpoint)
-    return report
+    with replacing(target, nbytes=job.room, sources=job.files) as pending, job.bar() as advance:
+        job.fill(pending, job.rows, job.targets, writer, advance)
+    return job.told(Path(target))
 
 
 def _refuse_doubtful(rows: Sequence[Row], accept_guesses: bool) -> None:

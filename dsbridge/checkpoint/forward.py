@@ -99,16 +99,15 @@ def verify(
     proves nothing (zero, constant, not finite, or the same for different samples). Weights that are constant are warnings:
     a mix-up among them would not be seen. Both models' training modes are left as they were.
     """
-    torch = require_torch("verifying against the original model")
+    require_torch("verifying against the original model")
     require_mindspore("verifying a converted network")
     mindspore_tensors.tensor_type()
     args, kwargs = _arguments(inputs)
-    with torch.no_grad(), _evaluated(model, network):
-        expected = _call(model, args, kwargs, _to_torch)
-        got = _call(network, args, kwargs, mindspore_tensors.from_numpy)
+    with evaluated(model, network):
+        expected, got = both_run(model, network, inputs)
         gaps = [gap(a, b) for a, b in zip(expected, got, strict=False)]
         worse = len(expected) != len(got) or any(one.relative > rtol for one in gaps)
-        layers = _bisect(model, network, args, kwargs, paths) if worse else ()
+        layers = _bisect(model, network, inputs, paths) if worse else ()
     first = next((path for path, one in layers if one.relative > rtol), "")
     report = ForwardReport(gaps, layers, first)
     _judge_reference(report, expected, args, kwargs)
@@ -126,6 +125,12 @@ def _arguments(inputs: Any) -> tuple[tuple[Array, ...], dict[str, Array]]:
     if not given:
         raise CheckpointError("verify got no inputs", hint="pass an array, or a tuple or dict of arrays")
     return tuple(np.asarray(value) for value in given), {}
+
+
+def both_run(model: Any, network: Any, inputs: Any) -> tuple[list[Array], list[Array]]:
+    """The outputs of both on copies of the same inputs, as flat lists of arrays."""
+    args, kwargs = _arguments(inputs)
+    return _call(model, args, kwargs, _to_torch), _call(network, args, kwargs, mindspore_tensors.from_numpy)
 
 
 def _to_torch(array: Array) -> Any:
@@ -154,13 +159,15 @@ def _leaves(value: Any) -> Iterator[Array]:
 
 
 @contextlib.contextmanager
-def _evaluated(model: Any, network: Any) -> Iterator[None]:
+def evaluated(model: Any, network: Any) -> Iterator[None]:
+    """Both in eval mode and without gradients while a block runs; every module's own mode is as before afterwards."""
     whole = bool(network.training)
     before = [(module, module.training) for side in (model, network) for module in modules(side).values()]
     model.eval()
     network.set_train(False)
     try:
-        yield
+        with require_torch("running the original model").no_grad():
+            yield
     finally:
         network.set_train(whole)
         for module, training in before:
@@ -170,9 +177,7 @@ def _evaluated(model: Any, network: Any) -> Iterator[None]:
                 module.training = training
 
 
-def _bisect(
-    model: Any, network: Any, args: tuple[Array, ...], kwargs: Mapping[str, Array], paths: Mapping[str, str] | None
-) -> tuple[tuple[str, Gap], ...]:
+def _bisect(model: Any, network: Any, inputs: Any, paths: Mapping[str, str] | None) -> tuple[tuple[str, Gap], ...]:
     """The gap after each pair of layers, in the order in which torch's end; a layer that runs twice counts twice."""
     matched = pairs(model, network, paths)
     expected: dict[str, list[list[Array]]] = {}
@@ -203,8 +208,7 @@ def _bisect(
         for path, (module, cell, _) in matched.items():
             stack.callback(module.register_forward_hook(torch_hook(path)).remove)
             stack.callback(cell.register_forward_hook(cell_hook(path)).remove)
-        _call(model, args, kwargs, _to_torch)
-        _call(network, args, kwargs, mindspore_tensors.from_numpy)
+        both_run(model, network, inputs)
     return tuple((path, found[path, call]) for path, call in order if (path, call) in found)
 
 

@@ -9,24 +9,34 @@ from dsbridge.checkpoint.draft import Draft
 from dsbridge.checkpoint.layers import LayerRule, rule_for, rules_into
 from dsbridge.checkpoint.match import Found, carry_out, own_cell, own_module, owned, try_rule
 from dsbridge.checkpoint.trees import Node, Tree, joined
+from dsbridge.report import Report
 
 _LARGEST = 4_000_000
 """Pairs of modules up to which an alignment is tried (about 2 s)."""
 
 
 def by_alignment(draft: Draft, model: Tree | None, cells: Tree, order: tuple[Sequence[str], Sequence[str]] | None) -> None:
-    """Propose where the rest goes: modules that are left, in definition order (or ``order``), aligned by kind and shapes."""
+    """Propose where the rest goes: modules that are left, in definition order (or ``order``), aligned by kind and shapes.
+
+    Where both orders are known and disagree, the order of execution is proposed, and the report says so.
+    """
     by = owned(draft)
     if model is None:
         modules = [Node(at, (), {}) for at in by]
     else:
         modules = [node for node in model.nodes if node.path in by]
-    left = _ordered(modules, order[0] if order else ())
-    right = _ordered(_free_cells(draft, cells), order[1] if order else ())
-    if len(left) * len(right) > _LARGEST:
-        draft.report.add("no-alignment", "warning", "", f"{len(left)} modules and {len(right)} cells are too many to align")
+    free = _free_cells(draft, cells)
+    if len(modules) * len(free) > _LARGEST:
+        draft.report.add("no-alignment", "warning", "", f"{len(modules)} modules and {len(free)} cells are too many to align")
         return
+    left, right = modules, free
     certain, open_ = align(left, right, _fitting(draft, model, by))
+    if order:
+        as_defined = {(left[i].path, right[j].path) for i, j in certain}
+        left, right = _ordered(modules, order[0]), _ordered(free, order[1])
+        certain, open_ = align(left, right, _fitting(draft, model, by))
+        _compare(draft.report, as_defined, {(left[i].path, right[j].path) for i, j in certain})
+        _idle(draft.report, modules, free, order)
     rule = f"{'execution' if order else 'definition'} order"
     for i, j in certain:
         found = _best(draft, model, by, left[i], right[j])
@@ -34,6 +44,22 @@ def by_alignment(draft: Draft, model: Tree | None, cells: Tree, order: tuple[Seq
             carry_out(draft, found, f"{rule}, {found.rule or 'same names'}", guessed=True)
     for i, places in open_.items():
         _ambiguous(draft, left[i].path, by[left[i].path], [right[j].path for j in places], rule)
+
+
+def _compare(report: Report, as_defined: set[tuple[str, str]], as_run: set[tuple[str, str]]) -> None:
+    other = sorted(as_run - as_defined)
+    if other:
+        shown = ", ".join(f"{module or 'the root'} -> {cell or 'the root'}" for module, cell in other[:3])
+        message = f"the order of definition does not say so for {len(other)} of {len(as_run)} modules: {shown}"
+        report.add("orders-disagree", "warning", "alignment", message, "check these rows with dsb.checkpoint.verify")
+
+
+def _idle(report: Report, modules: list[Node], cells: list[Node], order: tuple[Sequence[str], Sequence[str]]) -> None:
+    for side, nodes, ran in (("model", modules, order[0]), ("network", cells, order[1])):
+        idle = [node.path or "the root" for node in nodes if node.path not in ran]
+        if idle:
+            message = f"{len(idle)} modules did not run on these inputs and come last: {', '.join(idle[:3])}"
+            report.add("not-run", "warning", side, message, "pass inputs that use them, or write rules for them")
 
 
 def _ambiguous(draft: Draft, at: str, names: Sequence[str], cells: Sequence[str], rule: str) -> None:

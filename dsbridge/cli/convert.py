@@ -21,7 +21,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """
     add = parser.add_argument
     add("source", metavar="SRC", help="a checkpoint of any known format")
-    add("target", metavar="DST", help="the file to write; .safetensors, .ckpt (MindSpore), .pth, .pt or .bin (torch)")
+    add(
+        "target",
+        metavar="DST",
+        help="the file to write; .safetensors, .ckpt (MindSpore), .pth, .pt, .bin (torch), or in parts: *.index.json",
+    )
+    add("--max-shard-size", metavar="SIZE", help="of each part, for a target *.index.json; 5GB by default")
     add("--model", metavar="MODULE:FACTORY", help="the torch model: a function that makes it, or the model")
     add("--network", metavar="MODULE:FACTORY", help="the MindSpore network, likewise")
     add("--rules", default="auto", metavar="FILE", help="a TOML file of rules")
@@ -50,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         accept_guesses=arguments.accept_guesses,
         strict=not arguments.no_strict,
         read_back=not arguments.no_read_back,
+        max_shard_size=arguments.max_shard_size,
         progress=sys.stderr.isatty(),
         **options,
     )

@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from dsbridge.checkpoint.execute import contiguous_chunks, execute
+from dsbridge.checkpoint.execute import Job, contiguous_chunks, execute
 from dsbridge.checkpoint.formats.mindspore_ckpt import MindSporeWriter
 from dsbridge.checkpoint.formats.registry import open_checkpoint
 from dsbridge.checkpoint.formats.safetensors_format import SafetensorsWriter
@@ -98,7 +98,7 @@ def copies(checkpoint: Checkpoint, prefix: str = "") -> list[Row]:
 
 def run(rows: list[Row], checkpoint: Checkpoint, target: Path, writer: Any = None, **options: Any) -> Any:
     options.setdefault("open_checkpoint", open_plain)
-    return execute(rows, checkpoint, writer or PlainWriter(), target, **options)
+    return execute(Job(rows, checkpoint, **options), writer or PlainWriter(), target)
 
 
 @pytest.fixture

@@ -25,11 +25,14 @@ ARRAYS = {f"layer.{n}.weight": some("float32", (n + 1, 3), n) for n in range(6)}
 
 def write(folder: Path, arrays: dict[str, np.ndarray], most: int, writer: Any = SafetensorsWriter, **metadata: Any) -> Path:
     """Cut and write a sharded checkpoint; the path of its index."""
-    cut = shards.cut([Outline(name, a.dtype.name, a.shape) for name, a in arrays.items()], most)
-    for file, outlines in cut.parts:
-        (folder / file).write_bytes(store(writer(), {o.name: arrays[o.name] for o in outlines}, {"format": "pt"}))
+    outlines = [Outline(name, a.dtype.name, a.shape) for name, a in arrays.items()]
+    groups = shards.grouped([a.nbytes for a in arrays.values()], most)
+    names = [f"model-{n:05d}-of-{len(groups):05d}.safetensors" for n in range(1, len(groups) + 1)]
+    parts = {name: [outlines[at] for at in group] for name, group in zip(names, groups, strict=True)}
+    for file, held in parts.items():
+        (folder / file).write_bytes(store(writer(), {o.name: arrays[o.name] for o in held}, {"format": "pt"}))
     index = folder / "model.safetensors.index.json"
-    index.write_text(cut.index(metadata))
+    index.write_text(shards.index_text(parts, metadata))
     return index
 
 
@@ -158,33 +161,18 @@ def test_two_indexes_in_a_directory_are_asked_about(tmp_path: Path) -> None:
         open_checkpoint(tmp_path)
 
 
-def test_cut_keeps_order_and_size() -> None:
-    """Files of at most N bytes; a larger tensor has one of its own; nothing is lost or doubled."""
+def test_groups_keep_order_and_size() -> None:
+    """Groups of at most N bytes; a larger thing has one of its own; nothing is lost or doubled."""
     rng = random.Random(0)
     for _ in range(200):
         most = rng.randrange(1, 200)
-        outlines = [Outline(str(n), "int16", (rng.randrange(0, 80),)) for n in range(rng.randrange(0, 20))]
-        cut = shards.cut(outlines, most)
-        assert [o for _, part_ in cut.parts for o in part_] == outlines
-        sizes = [[2 * o.shape[0] for o in part_] for _, part_ in cut.parts]
-        assert all(sizes) or not outlines  # no file is empty
-        assert all(sum(part_) <= most or len([size for size in part_ if size]) == 1 for part_ in sizes)
-        assert all(sum(a) + b[0] > most for a, b in pairwise(sizes))
-        assert json.loads(cut.index({"x": 1})) == {
-            "metadata": {"x": 1, "total_size": sum(map(sum, sizes))},
-            "weight_map": {o.name: file for file, part_ in cut.parts for o in part_},
-        }
-        count = len(sizes)
-        names = [f"model-{n + 1:05d}-of-{count:05d}.safetensors" for n in range(count)]
-        assert [file for file, _ in cut.parts] == (names if count > 1 else ["model.safetensors"])
-
-
-def test_cut_refuses_names_twice_and_no_room() -> None:
-    """Nothing is silently merged."""
-    with pytest.raises(CheckpointError, match="'a' is there twice"):
-        shards.cut([Outline("a", "int8", (1,)), Outline("a", "int8", (1,))], 9)
-    with pytest.raises(CheckpointError, match="at most 0 bytes"):
-        shards.cut([], 0)
+        sizes = [2 * rng.randrange(0, 80) for _ in range(rng.randrange(0, 20))]
+        groups = shards.grouped(sizes, most)
+        assert [place for group in groups for place in group] == list(range(len(sizes)))
+        assert all(groups) or not sizes  # none is empty
+        held = [[sizes[place] for place in group] for group in groups]
+        assert all(sum(group) <= most or len([size for size in group if size]) == 1 for group in held)
+        assert all(sum(a) + b[0] > most for a, b in pairwise(held))
 
 
 def test_150_damaged_indexes(tmp_path: Path) -> None:

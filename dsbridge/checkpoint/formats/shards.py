@@ -146,50 +146,43 @@ def _check_total(checkpoint: Checkpoint) -> None:
         checkpoint.report.add("total-size", "warning", "total_size", message)
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Which tensors go into which file, in order; see ``cut``."""
+def grouped(sizes: Iterable[int], most_bytes: int) -> list[list[int]]:
+    """Places of things in order, in groups of at most ``most_bytes``; a larger one gets a group of its own.
 
-    parts: tuple[tuple[str, tuple[Outline, ...]], ...]
-
-    @property
-    def total_bytes(self) -> int:
-        """Bytes of all tensors."""
-        return sum(_nbytes(outline) for _, outlines in self.parts for outline in outlines)
-
-    def index(self, metadata: Mapping[str, Any] | None = None) -> str:
-        """The text of the ``*.index.json``; ``total_size`` is added to the metadata."""
-        weight_map = {outline.name: file for file, outlines in self.parts for outline in outlines}
-        content = {"metadata": {**(metadata or {}), "total_size": self.total_bytes}, "weight_map": weight_map}
-        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-
-def cut(outlines: Iterable[Outline], most_bytes: int, stem: str = "model", suffix: str = "safetensors") -> Cut:
-    """Cut tensors, in order, into files of at most ``most_bytes`` of tensor data; a larger tensor gets a file of its own.
-
-    >>> a, b = (Stored(name, "bool", (0,), ()) for name in "ab")
-    >>> [file for file, _ in cut([a, b], 4).parts]
-    ['model.safetensors']
+    >>> grouped([2, 2, 1, 9], 4)
+    [[0, 1], [2], [3]]
     """
-    if most_bytes < 1:
-        raise CheckpointError(f"shards of at most {most_bytes} bytes hold nothing", hint="give a size of at least 1")
-    groups: list[list[Outline]] = [[]]
+    groups: list[list[int]] = [[]]
     room = most_bytes
-    names: set[str] = set()
-    for outline in outlines:
-        if outline.name in names:
-            raise CheckpointError(f"the tensor name {outline.name!r} is there twice", hint="give each tensor a name of its own")
-        names.add(outline.name)
-        size = _nbytes(outline)
+    for place, size in enumerate(sizes):
         if size > room and groups[-1]:
             groups.append([])
             room = most_bytes
-        groups[-1].append(outline)
+        groups[-1].append(place)
         room -= size
-    count = len(groups)
-    files = [f"{stem}-{n:05d}-of-{count:05d}.{suffix}" for n in range(1, count + 1)] if count > 1 else [f"{stem}.{suffix}"]
-    return Cut(tuple((file, tuple(group)) for file, group in zip(files, groups, strict=True)))
+    return groups
 
 
-def _nbytes(outline: Outline) -> int:
-    return prod(outline.shape) * numpy_dtype(outline.dtype).itemsize
+def index_text(parts: Mapping[str, Iterable[Outline]], metadata: Mapping[str, Any] | None = None) -> str:
+    """The text of an ``*.index.json`` over {file name: its tensors}; ``total_size`` is added to the metadata.
+
+    >>> json.loads(index_text({"a.bin": [Stored("w", "int16", (3,), ())]}))
+    {'metadata': {'total_size': 6}, 'weight_map': {'w': 'a.bin'}}
+    """
+    held = [(outline, file) for file, outlines in parts.items() for outline in outlines]
+    total = sum(prod(outline.shape) * numpy_dtype(outline.dtype).itemsize for outline, _ in held)
+    weight_map = {outline.name: file for outline, file in held}
+    content = {"metadata": {**(metadata or {}), "total_size": total}, "weight_map": weight_map}
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def parts_of(index: Path) -> list[Path]:
+    """The files that an index names; none where there is no sound index.
+
+    >>> parts_of(Path("no_such.index.json"))
+    []
+    """
+    try:
+        return [index.parent / file for file in dict.fromkeys(_parse(index)[1].values())]
+    except (OSError, CheckpointError):
+        return []
