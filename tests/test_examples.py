@@ -57,6 +57,14 @@ def test_05_there_and_back() -> None:
     assert "audit: nothing to report" in out and "back in torch: 28 of 28 tensors equal bit for bit" in out
 
 
+def test_06_the_loss_goes_on() -> None:
+    """Within 1e-5 of uninterrupted torch, and both sides' next learning rates are printed."""
+    out = run("06_resume_training.py").stdout
+    assert "experimental.AdamW: exact, step 100" in out and out.count("next learning rates") == 2
+    match = re.search(r"at most (\S+) from uninterrupted torch", out)
+    assert match and float(match[1]) < 1e-5
+
+
 def test_examples_stay_short() -> None:
     """Each under 80 lines."""
     assert all(len(path.read_text().splitlines()) < 80 for path in EXAMPLES.glob("*.py"))

@@ -82,12 +82,18 @@ def train_torch(model: Any, optimizer: Any, scheduler: Any, data: list[Any]) -> 
 
 
 def train_ms(network: Any, optimizer: Any, scheduler: Any, data: list[Any]) -> list[float]:
-    loss_of = nn.CrossEntropyLoss()
-    step_of = ms.value_and_grad(lambda x, y: loss_of(network(x), y), None, optimizer.parameters)
+    def loss_of(x: Any, y: Any) -> Any:
+        return ms.ops.cross_entropy(network(x), y)
+
+    @ms.jit  # ten times as fast as running it operation by operation
+    def update(x: Any, y: Any) -> Any:
+        loss, grads = ms.value_and_grad(loss_of, None, optimizer.parameters)(x, y)
+        optimizer(grads)
+        return loss
+
     losses = []
     for step, (x, y) in enumerate(data):
-        loss, grads = step_of(ms.Tensor(x), ms.Tensor(y))
-        optimizer(grads)
+        loss = update(ms.Tensor(x), ms.Tensor(y))
         if scheduler is not None and step % EPOCH == EPOCH - 1:
             scheduler.step()
         losses.append(float(loss.asnumpy()))
@@ -129,9 +135,15 @@ def adamw(model: Any) -> tuple[Any, Any]:
     return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(("make", "build"), [(sgd, nn_sgd), (sgd, experimental_sgd), (adamw, experimental_adamw)])
+@pytest.mark.parametrize(
+    ("make", "build"),
+    [
+        pytest.param(sgd, nn_sgd, marks=pytest.mark.slow),
+        pytest.param(sgd, experimental_sgd, marks=pytest.mark.slow),
+        (adamw, experimental_adamw),
+    ],
+)
 def test_hundred_and_hundred_steps(make: Callable[..., Any], build: Callable[..., Any]) -> None:
     """Without the optimizer's state the losses would be off by far more."""
     tensor_type()
