@@ -17,6 +17,7 @@ from dsbridge.checkpoint.plan import plan as plan_trees
 from dsbridge.checkpoint.rules import RuleSet
 from dsbridge.checkpoint.sharded import INDEX, execute_sharded, size_of
 from dsbridge.checkpoint.stored import Checkpoint
+from dsbridge.checkpoint.training import carry_over
 from dsbridge.checkpoint.trees import Tree, tree_of
 from dsbridge.errors import CheckpointError
 
@@ -86,9 +87,14 @@ def plan(
     torch_tree = None if model is None else tree_of(model)
     cells = None if network is None else tree_of(network)
     order = None if inputs is None else execution(model, network, inputs)
-    if torch_tree is not None and cells is not None and _holds(checkpoint, cells) and not _holds(checkpoint, torch_tree):
+    if torch_tree is not None and cells is not None and leads_back(checkpoint, torch_tree, cells):
         return _way_back(checkpoint, torch_tree, cells, rules, order)
     return plan_trees(checkpoint, cells, model=torch_tree, rules=rules, key=key, order=order)
+
+
+def leads_back(checkpoint: Checkpoint, model: Any, network: Any) -> bool:
+    """Whether a file holds the network's names rather than the model's, so that it is planned the way back to torch."""
+    return _holds(checkpoint, tree_of(network)) and not _holds(checkpoint, tree_of(model))
 
 
 def _holds(checkpoint: Checkpoint, tree: Tree) -> bool:
@@ -127,7 +133,8 @@ def convert(
     Arguments as for ``plan``. ``accept_guesses``: carry out rows that are only proposed. ``strict=False``: leave tensors out
     that nothing takes, and say so in the report. ``progress``: a bar on stderr. ``read_back``: compare every tensor written.
     A target named ``model.safetensors.index.json`` (or ``.bin.index.json``) is written in parts of at most ``max_shard_size``
-    (bytes, or text as "5GB", which is the default), and the index last.
+    (bytes, or text as "5GB", which is the default), and the index last. What a training checkpoint holds beside the weights goes
+    to ``<target>.training.json`` where it is plain data, and into the report where not.
 
     Raises ``CheckpointError`` where a row is not sure, the target cannot hold a tensor, or the disk is full; the target is then
     as it was.
@@ -155,6 +162,7 @@ def convert(
         report = execute_sharded(job, Path(target), writer_for, size_of(max_shard_size or DEFAULT_SHARD_SIZE))
     else:
         report = execute(job, writer_for(target), Path(target))
+    carry_over(checkpoint, key, Path(target), report)
     for finding in (*checkpoint.report.findings, *found.findings):
         report.add(finding.code, finding.severity, finding.where, finding.message, finding.hint)
     for row in left_out:

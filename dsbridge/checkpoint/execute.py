@@ -109,7 +109,7 @@ class Job:
 
     def bar(self) -> AbstractContextManager[Callable[[int], object]]:
         """Bytes on stderr while a block runs; calls with a number of bytes move it."""
-        return _bar(self.nbytes, self.progress)
+        return shown_progress(self.nbytes, self.progress)
 
     def fill(
         self, pending: Pending, rows: Sequence[Row], targets: Sequence[Target], writer: Writer, advance: Callable[[int], object]
@@ -195,7 +195,7 @@ def _write(
     sums: dict[str, int] = {}
     for row in rows:
         # A generator, so that arrays of a row are let go before those of the next are read.
-        for name, chunks in _pieces(row, checkpoint):
+        for name, chunks in pieces(row, checkpoint):
             writer.write(name, _counted(name, chunks, sums if summed else None, advance))
     return sums
 
@@ -213,7 +213,8 @@ def _counted(
         sums[name] = crc
 
 
-def _pieces(row: Row, checkpoint: Checkpoint) -> Iterator[tuple[str, Iterable[Chunk]]]:
+def pieces(row: Row, checkpoint: Checkpoint) -> Iterator[tuple[str, Iterable[Chunk]]]:
+    """(target, its bytes in chunks) of one row, in order; what is not moved is never whole in memory."""
     if not row.targets:
         return
     sources = [checkpoint.tensors[name] for name in row.sources]
@@ -299,7 +300,7 @@ def _same(target: Target, stored: Stored, crc: int) -> bool:
 
 
 @contextlib.contextmanager
-def _bar(nbytes: int, shown: bool) -> Iterator[Callable[[int], object]]:
+def shown_progress(nbytes: int, shown: bool) -> Iterator[Callable[[int], object]]:
     """Bytes on stderr while a block runs; calls with a number of bytes move it."""
     if not shown:
         yield lambda written: None

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
-import os
 import sys
 from typing import Any
 
-from dsbridge.errors import UsageError
+from dsbridge.cli.live import made
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Plan or convert; 0 if it is fine, 1 if a row is not sure (the plan is printed then, by --dry-run)."""
     from dsbridge.checkpoint import convert, plan  # numpy: not for those who ask another command
 
-    live: dict[str, Any] = {name: _made(getattr(arguments, name)) for name in ("model", "network")}
+    live: dict[str, Any] = {name: made(getattr(arguments, name)) for name in ("model", "network")}
     options = {"rules": arguments.rules, "key": arguments.key, "trust": arguments.trust, **live}
     if arguments.dry_run:
         found = plan(arguments.source, arguments.target, **options)
@@ -61,20 +59,3 @@ def run(arguments: argparse.Namespace) -> int:
     )
     sys.stdout.write((json.dumps(report.to_dict(), indent=2) if arguments.json else str(report)) + "\n")
     return 0 if report.ok else 1
-
-
-def _made(name: str | None) -> Any:
-    """The model or network that a command line names: ``module:factory`` is called, ``module:model`` is taken."""
-    if name is None:
-        return None
-    module, _, attribute = name.partition(":")
-    if not attribute:
-        raise UsageError(f"{name!r} is no MODULE:FACTORY", hint="e.g. mymodels:resnet18")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as exc:
-        raise UsageError(f"cannot find {name}: {exc}", hint="name a function in a module that can be imported here") from exc
-    is_model = hasattr(found, "state_dict") or hasattr(found, "parameters_dict")
-    return found if is_model and not isinstance(found, type) else found()

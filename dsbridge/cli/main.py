@@ -34,6 +34,7 @@ COMMANDS = (
     Command("bench", "measure loaders against each other, or your own one", "dsbridge.cli.bench"),
     Command("inspect", "say what is in a checkpoint, or how two differ", "dsbridge.cli.inspect"),
     Command("convert", "convert a checkpoint between torch and MindSpore", "dsbridge.cli.convert"),
+    Command("verify", "prove that a converted checkpoint is what its source says", "dsbridge.cli.verify"),
 )
 
 

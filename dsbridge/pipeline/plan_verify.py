@@ -1,4 +1,8 @@
-"""A plan's batches against the loader's: original transforms made to use our parameters, then compared bit by bit."""
+"""A plan's batches against the loader's: original transforms made to use our parameters, then compared bit by bit.
+
+Operations that are stated to be equal leave no difference in any column. Others are each held to what they state, on the
+images of these batches; the columns are then those that our operations make one by one, bit by bit.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ from dsbridge.sources.leaves import as_array
 from dsbridge.transforms.fallback import to_theirs
 from dsbridge.transforms.program import as_key
 from dsbridge.transforms.randomness import Draws
-from dsbridge.transforms.verify import largest_difference, pinned_pipeline
+from dsbridge.transforms.verify import Comparison, largest_difference
 
 _INDEX = "__index"
 
@@ -36,12 +40,20 @@ def verify(plan: Any, batches: int) -> PlanReport:
     if parts.iterable:
         raise TransformError("verify needs indices, which a stream has not. Hint: compare a few batches by hand")
     report = plan_report(plan)
-    found = {id(one.found.owner): (one.found.name, _Reference(one.translation)) for one in plan.lifted}
+    references = {one.found.path: _Reference(one.translation) for one in plan.lifted}
+    found = {id(one.found.owner): (one.found.name, references[one.found.path]) for one in plan.lifted}
     reference = replaced(plan.loader.dataset, found)
     dataset = KeyedDataset(reference) if plan.lifted else reference
     built = _in_process(plan).build(index_column=_INDEX)
     names = [name for name in built.get_col_names() if name != _INDEX]
-    measured = _Measured(report, names, exact=_all_exact(plan))
+    exact = all(row.exactness == "exact" for one in plan.lifted for row in one.translation.report.rows)
+    measured = _Measured(report, names, exact)
+
+    def expected_columns(indices: Any, gives: str) -> list[Any]:
+        for one in references.values():
+            one.gives = gives
+        return _reference_columns(dataset, indices, parts)
+
     with untouched():
         wanted = list(islice(loader_order(loader, parts).indices(0), batches + 1))
     with untouched():
@@ -60,12 +72,15 @@ def verify(plan: Any, batches: int) -> PlanReport:
                     "order", "error", f"batch {number}", f"samples {np.atleast_1d(asked).tolist()}, torch has {expected}"
                 )
                 continue
-            measured.batch(number, columns, _reference_columns(dataset, indices, parts))
+            theirs = expected_columns(indices, "theirs")
+            measured.batch(number, columns, theirs, theirs if exact else expected_columns(indices, "ours"))
             measured.samples += len(expected)
         else:
             if len(wanted) <= batches and next(rows, None) is not None:
                 report.add("too-many", "error", f"batch {len(wanted)}", "the pipeline goes on where torch's epoch has ended")
     report.measured = measured.to_dict()
+    for path, one in references.items():
+        one.report_to(report, path)
     return report
 
 
@@ -73,7 +88,7 @@ def verify(plan: Any, batches: int) -> PlanReport:
 class _Measured:
     """What was compared, column by column; findings go to the report.
 
-    ``exact``: every operation is stated to be equal, so that any difference is an error.
+    ``exact``: every operation is stated to be equal, so that what is promised is what torch has.
     """
 
     report: PlanReport
@@ -83,33 +98,32 @@ class _Measured:
     samples: int = 0
     worst: dict[str, float] = field(default_factory=dict)
 
-    def batch(self, number: int, ours: list[Any], theirs: list[Any]) -> None:
+    def batch(self, number: int, ours: list[Any], theirs: list[Any], promised: list[Any]) -> None:
+        """One batch's columns: as they came, as torch has them, and as they are promised to be, bit by bit."""
         self.batches += 1
-        if len(ours) != len(self.names) or len(theirs) != len(self.names):
+        if not len(ours) == len(theirs) == len(promised) == len(self.names):
             what = f"{len(ours)} columns under {len(self.names)} names, torch has {len(theirs)}"
             self.report.add("columns", "error", f"batch {number}", what)
             return
-        for name, a, b in zip(self.names, ours, theirs, strict=True):
-            difference = largest_difference(a, b)
+        for name, a, b, stated in zip(self.names, ours, theirs, promised, strict=True):
             where = f"batch {number}, column {name}"
+            difference, broken = largest_difference(a, b), largest_difference(a, stated)
             if difference is None:
                 what = f"{a.dtype}{list(a.shape)} instead of {b.dtype}{list(b.shape)}"
                 self.report.add("differs", "error", where, what)
                 continue
-            if difference and self.exact:
-                first = next(at for at, pair in enumerate(zip(a, b, strict=True)) if largest_difference(*pair)) if a.ndim else 0
-                what = f"differs by up to {difference:g} from row {first} on, and was stated to be equal"
-                self.report.add("differs", "error", where, what)
+            if broken != 0:
+                rows = enumerate(zip(a, stated, strict=False)) if a.ndim else ()
+                first = next((at for at, pair in rows if largest_difference(*pair) != 0), 0)
+                said = "was stated to be equal" if self.exact else "is not what its operations make one by one"
+                by = "in dtype or shape" if broken is None else f"by up to {broken:g}"
+                self.report.add("differs", "error", where, f"differs {by} from row {first} on, and {said}")
             self.worst[name] = max(self.worst.get(name, 0.0), difference)
 
     def to_dict(self) -> dict[str, Any]:
         worst = max(self.worst.values(), default=0.0)
         by_column = {f"largest difference in {name}": value for name, value in self.worst.items() if value}
         return {"batches": self.batches, "samples": self.samples, "largest difference": worst, **by_column}
-
-
-def _all_exact(plan: Any) -> bool:
-    return all(row.exactness == "exact" for one in plan.lifted for row in one.translation.report.rows)
 
 
 def _in_process(plan: Any) -> Any:
@@ -124,12 +138,32 @@ def _reference_columns(dataset: Any, indices: Any, parts: Parts) -> list[Any]:
 
 
 class _Reference:
-    """The original transform on one image, with the parameters our generator draws for the sample."""
+    """The original transform on one image, with the parameters our generator draws for the sample; measures on the way.
+
+    ``gives``: "theirs", or "ours": what our operations make of it one by one, without measuring again.
+    """
 
     def __init__(self, translation: Any) -> None:
         self._translation = translation
+        self._comparison = Comparison(translation.nodes, translation.lowered, translation.program)
+        self.gives = "theirs"
 
     def __call__(self, image: Any) -> Any:
-        translation = self._translation
-        draws = Draws(translation.seed, as_key(current_key()))
-        return to_theirs(pinned_pipeline(translation, image, draws))
+        draws = Draws(self._translation.seed, as_key(current_key()))
+        if self.gives == "ours":
+            return to_theirs(self._comparison.one_by_one(image, draws))
+        return to_theirs(self._comparison.sample(image, draws))
+
+    def report_to(self, report: PlanReport, path: str) -> None:
+        """Put what was measured into the plan's report; say which operations have pixels that nobody promised."""
+        stated = self._translation.report
+        measured = self._comparison.measured()
+        if measured:
+            report.transforms[path] = stated.with_measured(measured)
+        for row in stated.rows:
+            if row.exactness == "distribution":
+                report.add(
+                    "shape-only", "info", f"{path}, {row.source}",
+                    "compared in shape and dtype: its pixels are not stated to be torch's",
+                    "policy='exact' compares every value",
+                )  # fmt: skip

@@ -26,38 +26,50 @@ def verify(
     nodes: Sequence[Node], lowered: Lowered, program: Program, samples: Iterable[Any], report: TransformReport
 ) -> TransformReport:
     """The report with what was measured; see ``Translation.verify``."""
-    by_position = _by_position(nodes)
-    found: dict[int, list[float | None]] = {}
-    notes: dict[int, str] = {}
-    count = 0
+    comparison = Comparison(nodes, lowered, program)
     for number, value in enumerate(samples):
-        count += 1
-        image = Unpacked(value, program.kind).sample.image
-        theirs = image
-        draws = Draws(program.seed, as_key(number))
-        for step, params, before, after in _traced(lowered.steps, image, draws):
-            reference = _reference(by_position[step.position], step, params, draws)
-            if reference is None:
-                notes.setdefault(step.position, "no way is known to make the original use given parameters")
-                reference = Original(_ours(step, params))
-            found.setdefault(step.position, []).append(_difference(after, _apply(reference, before, draws, step)))
-            theirs = _apply(reference, theirs, draws, step)
-        ours = run(program.steps, Sample(image), draws).image
-        found.setdefault(0, []).append(_difference(ours, theirs))
-    if not count:
+        comparison.sample(value, Draws(program.seed, as_key(number)))
+    measured = comparison.measured()
+    if not measured:
         raise TransformError("verify got no samples. Hint: pass a few images, e.g. [dataset[i][0] for i in range(8)]")
-    measured = [Measured(at, len(found[at]), _worst(found[at]), notes.get(at, "")) for at in sorted(found)]
     return report.with_measured(measured)
 
 
-def pinned_pipeline(translation: Any, image: Any, draws: Draws) -> Any:
-    """What the original transforms make of an image when they use the parameters that these draws give."""
-    by_position = _by_position(translation.nodes)
-    theirs = image = Unpacked(image, translation.input).sample.image
-    for step, params, _, _ in _traced(translation.lowered.steps, image, draws):
-        reference = _reference(by_position[step.position], step, params, draws) or Original(_ours(step, params))
-        theirs = _apply(reference, theirs, draws, step)
-    return theirs
+class Comparison:
+    """Originals, made to use our parameters, against our operations: sample by sample, each operation and the whole."""
+
+    def __init__(self, nodes: Sequence[Node], lowered: Lowered, program: Program) -> None:
+        self._by_position = _by_position(nodes)
+        self._steps, self._program = lowered.steps, program
+        self._found: dict[int, list[float | None]] = {}
+        self._notes: dict[int, str] = {}
+
+    def sample(self, value: Any, draws: Draws) -> Any:
+        """Compare on one sample; returns what the originals make of its image."""
+        theirs = image = self._image(value)
+        for step, params, before, after in _traced(self._steps, image, draws):
+            reference = _reference(self._by_position[step.position], step, params, draws)
+            if reference is None:
+                self._notes.setdefault(step.position, "no way is known to make the original use given parameters")
+                reference = Original(_ours(step, params))
+            self._note(step.position, after, _apply(reference, before, draws, step))
+            theirs = _apply(reference, theirs, draws, step)
+        self._note(0, run(self._program.steps, Sample(image), draws).image, theirs)
+        return theirs
+
+    def one_by_one(self, value: Any, draws: Draws) -> Any:
+        """What our operations make of a sample's image when none are joined to one."""
+        return run(self._steps, Sample(self._image(value)), draws).image
+
+    def _image(self, value: Any) -> Any:
+        return Unpacked(value, self._program.kind).sample.image
+
+    def measured(self) -> list[Measured]:
+        """What was found so far, by position; 0 is the whole."""
+        return [Measured(at, len(all_), _worst(all_), self._notes.get(at, "")) for at, all_ in sorted(self._found.items())]
+
+    def _note(self, position: int, ours: Any, theirs: Any) -> None:
+        self._found.setdefault(position, []).append(_difference(ours, theirs))
 
 
 def _by_position(nodes: Sequence[Node]) -> dict[int, Node]:

@@ -127,6 +127,52 @@ def test_verify_sees_planted_bugs(root: str, damage, message: str) -> None:
     assert not report.ok and message in str(report)
 
 
+class TwoMore:
+    """A planted bug: each value of uint8 is two more than the operation's."""
+
+    def __init__(self, inner) -> None:
+        self.inner = inner
+
+    def chw(self, array):
+        return np.minimum(self.inner.chw(array), 253) + np.uint8(2)
+
+
+def broken(plan, at: int, op) -> None:
+    """Put another operation at this place of the plan's only translation."""
+    translation = plan.lifted[0].translation
+    for steps in (translation.program.steps, translation.lowered.steps):
+        object.__setattr__(steps[at], "op", op)
+
+
+def test_verify_holds_near_operations_to_their_tolerance(root: str) -> None:
+    """Resizing bytes of a tensor: one grey level is stated, which is more once the values are scaled."""
+    transform = v1.Compose([v1.PILToTensor(), v1.Resize((16, 16)), v1.ConvertImageDtype(torch.float32)])
+    plan = dsb.plan(DataLoader(folder(root, transform), batch_size=4), "near")
+    report = plan.verify()
+    assert report.ok and 0 < report.measured["largest difference in data"] <= 1.01 / 255
+    assert "largest difference in label" not in report.measured
+    measured = report.transforms["dataset.transform"].measured
+    assert [measured[at].difference for at in (1, 2, 3)] == [0, 1, 0] and measured[2].samples == 12
+    broken(plan, 1, TwoMore(plan.lifted[0].translation.program.steps[1].op))
+    report = plan.verify()
+    assert not report.ok and "error differs [Resize]: differs by 3 on 12 samples, 1 was stated" in str(report)
+
+
+def test_verify_of_what_is_random_in_the_same_way(root: str) -> None:
+    """Policy native: pixels of the resize are not compared with torch's; everything else is, and that is said."""
+    plan = dsb.plan(DataLoader(folder(root), batch_size=4), "native")
+    report = plan.verify()
+    assert report.ok and report.measured["largest difference"] > 0.1
+    assert "info shape-only [dataset.transform, RandomResizedCrop" in str(report)
+    build = plan.build
+    plan.build = lambda **arguments: swapped(2)(build(**arguments))
+    report = plan.verify()
+    assert not report.ok and "from row 2 on, and is not what its operations make one by one" in str(report)
+    plan.build = build
+    broken(plan, 0, ops.CenterCrop((16, 18)))
+    assert "error differs [RandomResizedCrop" in str(plan.verify()) and not plan.verify().ok
+
+
 def test_verify_with_repeated_indices(root: str) -> None:
     """An index that comes again has other random numbers, here as there."""
     dataset = folder(root)

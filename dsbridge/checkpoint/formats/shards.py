@@ -166,8 +166,8 @@ def grouped(sizes: Iterable[int], most_bytes: int) -> list[list[int]]:
 def index_text(parts: Mapping[str, Iterable[Outline]], metadata: Mapping[str, Any] | None = None) -> str:
     """The text of an ``*.index.json`` over {file name: its tensors}; ``total_size`` is added to the metadata.
 
-    >>> json.loads(index_text({"a.bin": [Stored("w", "int16", (3,), ())]}))
-    {'metadata': {'total_size': 6}, 'weight_map': {'w': 'a.bin'}}
+    >>> json.loads(index_text({"a.bin": [Stored("w", "int16", (0,), ())]}))
+    {'metadata': {'total_size': 0}, 'weight_map': {'w': 'a.bin'}}
     """
     held = [(outline, file) for file, outlines in parts.items() for outline in outlines]
     total = sum(prod(outline.shape) * numpy_dtype(outline.dtype).itemsize for outline, _ in held)

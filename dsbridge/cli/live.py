@@ -1,0 +1,33 @@
+"""Live objects that a command line names: ``module:factory``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+from dsbridge.errors import UsageError
+
+
+def made(name: str | None) -> Any:
+    """What ``module:attribute`` names, called if it is a function or class; a model itself is taken as it is.
+
+    Modules are found as ``python -m`` finds them, in the current folder too. Raises ``UsageError``.
+
+    >>> made("collections:OrderedDict"), made(None)
+    (OrderedDict(), None)
+    """
+    if name is None:
+        return None
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise UsageError(f"{name!r} is no MODULE:FACTORY", hint="e.g. mymodels:resnet18")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as exc:
+        raise UsageError(f"cannot find {name}: {exc}", hint="name a function in a module that can be imported here") from exc
+    is_model = hasattr(found, "state_dict") or hasattr(found, "parameters_dict")
+    return found() if callable(found) and (isinstance(found, type) or not is_model) else found
