@@ -13,6 +13,7 @@ for _name in ("nms", "qnms"):
 
 from torchvision import transforms as v1  # noqa: E402
 from torchvision import tv_tensors  # noqa: E402
+from torchvision.transforms import _presets as presets  # noqa: E402
 from torchvision.transforms import v2  # noqa: E402
 
-__all__ = ["tv_tensors", "v1", "v2"]
+__all__ = ["presets", "tv_tensors", "v1", "v2"]

@@ -17,7 +17,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "transforms")]
 import torch  # noqa: E402
 from harness import array, chw  # noqa: E402
 from native_twins import TWINS  # noqa: E402
-from torchvision_shim import v1, v2  # noqa: E402
+from torchvision_shim import presets, v1, v2  # noqa: E402
 
 from dsbridge import TransformError  # noqa: E402
 from dsbridge.transforms import translate  # noqa: E402
@@ -41,10 +41,12 @@ CASES: dict[str, Make] = {
     "GaussianNoise": lambda t: t.GaussianNoise(),
     "Grayscale": lambda t: t.Grayscale(3),
     "Identity": lambda t: t.Identity(),
+    "ImageClassification": lambda t: t.ImageClassification(crop_size=24, resize_size=29),
     "JPEG": lambda t: t.JPEG(50),
     "Lambda": lambda t: t.Lambda(lambda image: image),
     "LinearTransformation": lambda t: t.LinearTransformation(torch.eye(189), torch.zeros(189)),
     "Normalize": lambda t: t.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    "ObjectDetection": lambda t: t.ObjectDetection(),
     "PILToTensor": lambda t: t.PILToTensor(),
     "Pad": lambda t: t.Pad((1, 2, 3, 4), padding_mode="reflect"),
     "RGB": lambda t: t.RGB(),
@@ -77,6 +79,7 @@ CASES: dict[str, Make] = {
     "SanitizeBoundingBoxes": lambda t: t.SanitizeBoundingBoxes(),
     "SanitizeKeyPoints": lambda t: t.SanitizeKeyPoints(),
     "ScaleJitter": lambda t: t.ScaleJitter((40, 40)),
+    "SemanticSegmentation": lambda t: t.SemanticSegmentation(resize_size=27),
     "SetClampingMode": lambda t: t.SetClampingMode("soft"),
     "TenCrop": lambda t: t.TenCrop(6),
     "ToDtype": lambda t: t.ToDtype(torch.float32, scale=True),
@@ -87,6 +90,7 @@ CASES: dict[str, Make] = {
     "TrivialAugmentWide": lambda t: t.TrivialAugmentWide(),
     "UniformTemporalSubsample": lambda t: t.UniformTemporalSubsample(2),
 }
+LIBRARIES = {"v1": v1, "v2": v2, "preset": presets}
 RESIZES_TO = {"LinearTransformation": (7, 9)}  # the size its matrix is for
 BATCH_LEVEL = ("CutMix", "MixUp")
 NOT_ON_IMAGES = ("ClampKeyPoints", "RandomIoUCrop", "SanitizeBoundingBoxes", "SanitizeKeyPoints", "SetClampingMode")
@@ -105,7 +109,7 @@ def row(name: str, library: Any, kind: str, images: int = IMAGES) -> tuple[str, 
     """(backend, exactness, measured, reason) of a class on images of one kind; backend "-" where the original refuses them."""
     original = CASES[name](library)
     t = translate(original, input=kind)
-    found = t.report.rows[0]
+    found = next((row for row in t.report.rows if row.backend == "python"), t.report.rows[0])
     reason = found.reason if found.backend == "python" else ""
     if name in NOT_ON_IMAGES or name in CANNOT_RUN:
         return found.backend, found.exactness, "-", CANNOT_RUN.get(name, reason)
@@ -120,7 +124,7 @@ def row(name: str, library: Any, kind: str, images: int = IMAGES) -> tuple[str, 
         if found.backend != "python":
             raise
         return "-", "", "", "torchvision refuses it for some parameters"
-    one = report.measured[0]
+    one = report.measured[0]  # of the whole; a preset is several operations
     return found.backend, found.exactness, "other shape" if one.difference is None else f"{one.difference:g}", reason
 
 
@@ -141,6 +145,7 @@ modes and kinds are in `tests/transforms/`.
 
 * **backend**: *kernel*: dsbridge's own, drawn by its own generator; *python*: the original object runs, seeded for the sample;
   *native*: MindSpore's operation; *-*: torchvision itself refuses such images.
+* A *preset* is what `weights.transforms()` of torchvision's models gives: the operations of v1 in turn.
 * **pil, uint8, float**: what the original sees: PIL images, uint8 tensors, float tensors (`input=` of `translate`).
 * The last column says what MindSpore has under that name, and why it is not used (grey levels, MindSpore 2.10).
 
@@ -152,7 +157,7 @@ modes and kinds are in `tests/transforms/`.
 def cell(name: str, kind: str, reasons: list[str]) -> str:
     """One cell, of v1 and v2 together where they agree; why the original runs is added to ``reasons``."""
     texts = []
-    for label, library in (("v1", v1), ("v2", v2)):
+    for label, library in LIBRARIES.items():
         if not hasattr(library, name):
             continue
         backend, exactness, measured, reason = row(name, library, kind)
@@ -169,7 +174,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     lines = []
     for name in sorted([*CASES, *BATCH_LEVEL]):
-        where = "" if hasattr(v1, name) else " (v2)"
+        where = "" if hasattr(v1, name) else " (v2)" if hasattr(v2, name) else " (preset)"
         if name in BATCH_LEVEL:
             cells = ["on batches: kernel, exact, 0 (per_batch_map)", "", "", ""]
         else:

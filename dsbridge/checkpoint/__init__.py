@@ -11,11 +11,28 @@
 from __future__ import annotations
 
 from dsbridge.checkpoint.audit import audit
+from dsbridge.checkpoint.compare import compare
 from dsbridge.checkpoint.convert import convert, plan
 from dsbridge.checkpoint.forward import verify
 from dsbridge.checkpoint.inspect import inspect
 from dsbridge.checkpoint.load import load
+from dsbridge.checkpoint.load_torch import load_torch
 from dsbridge.checkpoint.optimizer import convert_optimizer
+from dsbridge.checkpoint.optimizer_back import optimizer_to_torch
 from dsbridge.checkpoint.scheduler import convert_scheduler
+from dsbridge.checkpoint.scheduler_back import scheduler_to_torch
 
-__all__ = ["audit", "convert", "convert_optimizer", "convert_scheduler", "inspect", "load", "plan", "verify"]
+__all__ = [
+    "audit",
+    "compare",
+    "convert",
+    "convert_optimizer",
+    "convert_scheduler",
+    "inspect",
+    "load",
+    "load_torch",
+    "optimizer_to_torch",
+    "plan",
+    "scheduler_to_torch",
+    "verify",
+]

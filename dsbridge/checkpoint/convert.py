@@ -133,8 +133,8 @@ def convert(
     Arguments as for ``plan``. ``accept_guesses``: carry out rows that are only proposed. ``strict=False``: leave tensors out
     that nothing takes, and say so in the report. ``progress``: a bar on stderr. ``read_back``: compare every tensor written.
     A target named ``model.safetensors.index.json`` (or ``.bin.index.json``) is written in parts of at most ``max_shard_size``
-    (bytes, or text as "5GB", which is the default), and the index last. What a training checkpoint holds beside the weights goes
-    to ``<target>.training.json`` where it is plain data, and into the report where not.
+    (bytes, or text as "5GB", which is the default), and the index last. What a training checkpoint holds beside the weights
+    goes to ``<target>.training.json`` where it is plain data, and into the report where not.
 
     Raises ``CheckpointError`` where a row is not sure, the target cannot hold a tensor, or the disk is full; the target is then
     as it was.

@@ -73,7 +73,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Getter]] = {
 REPLAYED = ("OneCycleLR", "SequentialLR", "ChainedScheduler")
 """Only as rates per step: MindSpore has none, or (SequentialLR) one whose resuming was not measured."""
 
-_COUNTERS: Mapping[str, tuple[tuple[str, str], ...]] = {
+COUNTERS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "CosineAnnealingWarmRestarts": (("T_cur", "T_cur"), ("T_i", "T_i")),
     "ReduceLROnPlateau": (("best", "best"), ("num_bad_epochs", "wait"), ("cooldown_counter", "cooldown_counter")),
 }
@@ -161,7 +161,7 @@ class Schedule:
             group["initial_lr"] = mindspore.Tensor(base, mindspore.float32)
         made = getattr(mindspore.experimental.optim.lr_scheduler, self.kind)(ms_optimizer, **arguments)
         assign(made.last_epoch, self.last_epoch)
-        for theirs, ours in _COUNTERS.get(self.kind, ()):
+        for theirs, ours in COUNTERS.get(self.kind, ()):
             assign(getattr(made, ours), getattr(self.scheduler, theirs))
         for group, rate in zip(ms_optimizer.param_groups, self.current, strict=True):
             assign(group["lr"], rate)

@@ -12,6 +12,8 @@ _PATTERNS = (  # names in turn, and how they scale
     (("ToTensor", "Normalize"), "divide"),
     (("ToImage", "ToDtype", "Normalize"), "multiply"),
     (("PILToTensor", "ToDtype", "Normalize"), "multiply"),
+    (("ToImage", "ConvertImageDtype", "Normalize"), "convert"),
+    (("PILToTensor", "ConvertImageDtype", "Normalize"), "convert"),
 )
 
 
@@ -44,4 +46,4 @@ def _joined(steps: Sequence[Step], at: int) -> tuple[int, Step]:
 
 
 def _scales(op: Any) -> bool:
-    return not hasattr(op, "dtype") or (op.dtype == "float32" and bool(op.scale))
+    return not hasattr(op, "dtype") or (op.dtype == "float32" and getattr(op, "scale", True))

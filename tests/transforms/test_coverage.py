@@ -5,17 +5,18 @@ from __future__ import annotations
 import enum
 import inspect
 
-from torchvision_shim import v1, v2
+from torchvision_shim import presets, v1, v2
 
 from dsbridge.transforms.catalog import built_in
+from dsbridge.transforms.torchvision import containers
 from dsbridge.transforms.torchvision.refused import REFUSED
 
-CONTAINERS = {"Compose", "RandomApply", "RandomChoice", "RandomOrder"}
+CONTAINERS = {name.rpartition(".")[2] for name in containers.CONTAINERS}
 
 
 def public() -> set[str]:
     """Qualified names of torchvision's public transform classes."""
-    classes = [value for library in (v1, v2) for value in vars(library).values() if inspect.isclass(value)]
+    classes = [value for library in (v1, v2, presets) for value in vars(library).values() if inspect.isclass(value)]
     return {
         f"{cls.__module__}.{cls.__qualname__}"
         for cls in classes

@@ -20,7 +20,7 @@ from native_twins import TWINS  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("ignore:The transform `ToTensor")
 TABLE = {
     line.split("|")[1].split()[0]: line.split("|")
-    for line in (REFERENCE / "transforms.md").read_text().splitlines()[12:]
+    for line in (REFERENCE / "transforms.md").read_text().splitlines()[13:]
     if line
 }
 

@@ -13,6 +13,7 @@ from dsbridge.transforms.ops.dtypes import converted
 from dsbridge.transforms.ops.values import Array, State
 
 RECIPROCAL = np.float32(1 / 255)
+SCALES = ("divide", "convert", "multiply")
 
 
 def _check_moments(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
@@ -73,7 +74,8 @@ class Normalize:
 def to_tensor_normalize(image: Any, mean: tuple[float, ...], std: tuple[float, ...], scale: str = "divide") -> Array:
     """Scale to [0, 1] and normalize, bit-equal to both in turn, in one array.
 
-    ``image``: a PIL image or an array [C, H, W]. ``scale``: "divide" by 255 as ToTensor does, "multiply" by 1/255 as ToDtype.
+    ``image``: a PIL image or an array [C, H, W]. ``scale``: "divide" by 255 as ToTensor does, which leaves all but
+    uint8 unscaled; "convert": divide whatever the dtype, as ConvertImageDtype; "multiply" by 1/255, as ToDtype.
 
     >>> to_tensor_normalize(np.full((1, 1, 1), 255, np.uint8), (0.5,), (0.25,)).tolist()
     [[[2.0]]]
@@ -83,10 +85,11 @@ def to_tensor_normalize(image: Any, mean: tuple[float, ...], std: tuple[float, .
     else:
         values = pil_planes(image) if scale == "divide" else planes(np.asarray(image))
     if values.dtype != np.uint8 or values.ndim != 3 or len(mean) not in (1, values.shape[0]):
-        as_float = unit(values) if scale == "divide" else converted(values, "float32", scale=True)
+        plain = scale == "divide"
+        as_float = unit(values) if plain else converted(values, "float32", scale=True, divide=scale == "convert")
         return normalize(as_float, mean, std)
     out = np.empty(values.shape, np.float32)
-    if scale == "divide":
+    if scale != "multiply":
         np.divide(values, FULL, out=out, dtype=np.float32)
     else:
         np.multiply(values, RECIPROCAL, out=out, dtype=np.float32)
@@ -96,7 +99,8 @@ def to_tensor_normalize(image: Any, mean: tuple[float, ...], std: tuple[float, .
 
 @dataclass(frozen=True, slots=True)
 class ToTensorNormalize:
-    """Scale to [0, 1] and normalize at once: ToTensor ("divide") or ToImage with ToDtype ("multiply"), then Normalize.
+    """Scale to [0, 1] and normalize at once: ToTensor ("divide"), or ToImage with ToDtype ("multiply") or with
+    ConvertImageDtype ("convert"), then Normalize.
 
     >>> ToTensorNormalize((0.5,), (0.5,)).chw(np.array([[[0, 255]]], np.uint8)).tolist()
     [[[-1.0, 1.0]]]
@@ -110,8 +114,8 @@ class ToTensorNormalize:
 
     def __post_init__(self) -> None:
         _check_moments(self.mean, tuple(np.asarray(self.std, np.float32).tolist()))
-        if self.scale not in ("divide", "multiply"):
-            raise TransformError(f"scale {self.scale!r}. Hint: it is 'divide' (ToTensor) or 'multiply' (ToDtype)")
+        if self.scale not in SCALES:
+            raise TransformError(f"scale {self.scale!r}. Hint: it is one of {', '.join(SCALES)}")
 
     def pil(self, image: Any) -> Array:
         return to_tensor_normalize(image, self.mean, self.std, self.scale)

@@ -1,4 +1,4 @@
-"""torchvision's and torch's containers: what they hold, and how they choose."""
+"""torchvision's and torch's containers, and its presets: what they hold, and how they choose."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from dsbridge.transforms.ops.containers import RandomApply, RandomChoice, RandomOrder, Sequence
+from dsbridge.transforms.torchvision import presets
 from dsbridge.transforms.torchvision.names import V1, V2
 
 Contents = tuple[Any, Iterable[Any]]
@@ -42,5 +43,6 @@ CONTAINERS: dict[str, Callable[[Any], Contents]] = {
     f"{V2}._container.RandomOrder": _order,
     "torch.nn.modules.container.Sequential": _modules,
     "torch.nn.modules.container.ModuleList": _modules,
+    **presets.CONTENTS,
 }
 """Qualified class name -> instance -> (how it chooses, its children)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dsbridge.transforms.torchvision.names import V1, V2
+from dsbridge.transforms.torchvision.presets import PRESETS
 
 _ELASTIC = "its displacement is drawn and smoothed by torch's own convolution"
 _LAMBDA = "it calls a function of the user's"
@@ -18,6 +19,8 @@ REFUSED: dict[str, str] = {
     f"{V2}._misc.SanitizeKeyPoints": "it removes key points, which dsbridge's samples do not have",
     f"{V2}._meta.ClampKeyPoints": "it moves key points, which dsbridge's samples do not have",
     f"{V2}._meta.SetClampingMode": "it marks torchvision's own boxes for the transforms after it",
+    f"{PRESETS}.OpticalFlow": "it takes two images",
+    f"{PRESETS}.VideoClassification": "it takes videos [T, C, H, W]",
     f"{V2}._transform.Transform": "it is the base class of users' own transforms",
 }
 """Qualified class name -> why."""
