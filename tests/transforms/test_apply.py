@@ -68,6 +68,7 @@ def test_any_number_of_workers_gives_the_same_bytes(arguments) -> None:
     assert found == expected and len(set(found)) == 24
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_bytes_too(run_python) -> None:
     """MindSpore's own worker processes; alone, without keys, they draw independently of each other."""
     code = """

@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from harness import check_equal, chw, draws_of, pil
+from harness import check_equal, difference, draws_of, pil, same
 from laws import same_continuous, same_discrete
 from scipy import stats
+from test_rotate import boxes_of, masks_equal, tensor_of
 from torchvision_shim import v1, v2
 
 from dsbridge.errors import TransformError
@@ -20,7 +21,6 @@ from dsbridge.transforms.foreign import Refused, qualified
 from dsbridge.transforms.ops.perspective import RandomPerspective, coefficients
 from dsbridge.transforms.ops.values import Boxes, Frame
 from dsbridge.transforms.randomness import Draws, Key
-from dsbridge.transforms.stage import Sample, apply
 
 LIBRARIES = pytest.mark.parametrize("library", [v1, v2], ids=["v1", "v2"])
 
@@ -113,10 +113,27 @@ def test_wrong_input() -> None:
         op.pil(pil(0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0))
 
 
-def test_boxes_and_masks_are_never_left_behind() -> None:
-    params = ((1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0),)
-    sample = Sample(pil(0), boxes=[Boxes(chw(0)[0, :2, :4], "XYXY", (61, 83))])
-    with pytest.raises(TransformError, match="cannot move boxes.*Hint"):
-        apply(RandomPerspective(), sample, params)
-    with pytest.raises(TransformError, match="cannot move masks.*Hint"):
-        apply(RandomPerspective(), Sample(pil(0), masks=[chw(0)[0]]), params)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32"])
+@pytest.mark.parametrize("form", ["XYXY", "XYWH", "CXCYWH"])
+def test_boxes_equal(form: str, dtype: str) -> None:
+    original = v2.RandomPerspective(0.7, p=1.0)
+    foreign = find(qualified(original))
+    op = foreign.read(original)
+    for number in range(32):
+        boxes = boxes_of(number, form, dtype)
+        params = op.draw(np.random.default_rng(number), Frame(*boxes.canvas, 3))
+        theirs = foreign.pin(original, params)(tensor_of(boxes))
+        ours = op.boxes(boxes, *params)
+        assert same(ours.array, theirs.as_subclass(torch.Tensor).numpy()), difference(ours.array, theirs.numpy())
+        assert ours.canvas == theirs.canvas_size
+
+
+def test_masks_equal() -> None:
+    for settings in ({}, {"distortion_scale": 0.9, "fill": 3}, {"distortion_scale": 0.1, "fill": [5]}):
+        masks_equal(v2.RandomPerspective(p=1.0, **settings))
+
+
+def test_no_way_back_for_boxes() -> None:
+    flat = Boxes(np.ones((1, 4), np.float32), "XYXY", (61, 83))
+    with pytest.raises(TransformError, match="no way back for boxes.*Hint"):
+        RandomPerspective().boxes(flat, (1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.1, 0.2))

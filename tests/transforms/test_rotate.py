@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -16,6 +18,7 @@ from dsbridge.transforms.foreign import Refused, qualified
 from dsbridge.transforms.ops.rotate import RandomRotation
 from dsbridge.transforms.ops.values import Boxes, Frame
 from dsbridge.transforms.ops.warp import RESAMPLING
+from dsbridge.transforms.ops.warp_targets import expanded_size
 from dsbridge.transforms.stage import Sample, apply
 
 MASKS = ["uint8", "int64", "bool", "float32"]
@@ -129,8 +132,8 @@ def test_wrong_input() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32"])
 @pytest.mark.parametrize("form", ["XYXY", "XYWH", "CXCYWH"])
 def test_boxes_equal(form: str, dtype: str) -> None:
-    for center in (None, (10, 50.5)):
-        original = v2.RandomRotation(180, center=center)
+    for center, expand in itertools.product((None, (10, 50.5)), (False, True)):
+        original = v2.RandomRotation(180, center=center, expand=expand)
         foreign = find(qualified(original))
         op = foreign.read(original)
         for number in range(32):
@@ -145,8 +148,11 @@ def test_boxes_equal(form: str, dtype: str) -> None:
 def test_masks_equal() -> None:
     for settings in ({"degrees": 180}, {"degrees": 90, "center": (10, 50.5), "fill": 3}, {"degrees": (90, 90)}):
         masks_equal(v2.RandomRotation(**settings))
-    for angle in (0, 180, 270, 450):
-        masks_equal(v2.RandomRotation((angle, angle), fill=[5]), images=8)
+    for angle, expand in itertools.product((0, 180, 270, 450), (False, True)):
+        masks_equal(v2.RandomRotation((angle, angle), expand=expand, fill=[5]), images=8)
+        masks_equal(v2.RandomRotation((angle, angle), expand=expand, center=[10, 5]), images=8)
+    masks_equal(v2.RandomRotation(180, expand=True, fill=3))
+    masks_equal(v2.RandomRotation(90, expand=True, center=(10, 50.5)))
 
 
 def test_masks_that_are_not_taken() -> None:
@@ -157,9 +163,18 @@ def test_masks_that_are_not_taken() -> None:
         RandomRotation((1.0, 2.0), fill=(1, 2, 3)).mask(mask, 1.5)
 
 
-def test_boxes_and_masks_are_never_left_behind() -> None:
-    op = RandomRotation((1.0, 2.0), expand=True)
-    with pytest.raises(TransformError, match="cannot move boxes.*Hint"):
-        apply(op, Sample(pil(0), boxes=[boxes_of(0, "XYXY", "float32")]), (1.5,))
-    with pytest.raises(TransformError, match="cannot move masks.*Hint"):
-        apply(op, Sample(pil(0), masks=[chw(0)[0]]), (1.5,))
+def test_quarter_turns_of_boxes_with_expand() -> None:
+    """The canvas is turned, too; torchvision's is at times a pixel larger than the image, and so is ours."""
+    for angle, number in itertools.product((0, 90, 180, 270, 450), range(8)):
+        original = v2.RandomRotation((angle, angle), expand=True)
+        boxes = boxes_of(number, "XYXY", "float32")
+        theirs = original(tensor_of(boxes))
+        ours = find(qualified(original)).read(original).boxes(boxes, float(angle))
+        assert same(ours.array, theirs.as_subclass(torch.Tensor).numpy()) and ours.canvas == theirs.canvas_size
+
+
+@pytest.mark.parametrize("beyond", [0.0, 0.00005, 0.0002, -0.00005])
+def test_what_is_beyond_the_fourth_place_does_not_grow_the_canvas(beyond: float) -> None:
+    matrix = [1.0, 0.0, beyond, 0.0, 1.0, 0.0]
+    theirs = v2.functional._geometry._compute_affine_output_size(matrix, 83, 61)
+    assert expanded_size(matrix, 61, 83) == theirs[::-1]

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dsbridge.errors import TransformError
+from dsbridge.transforms.ops.perspective_targets import perspective_boxes, perspective_mask
 from dsbridge.transforms.ops.values import Array, Boxes, Fill, Frame
-from dsbridge.transforms.ops.warp import PERSPECTIVE, check_interpolation, refuse, warp
+from dsbridge.transforms.ops.warp import PERSPECTIVE, check_interpolation, warp
 
 Corners = tuple[tuple[int, int], ...]
 _ATTEMPTS = 100
@@ -62,10 +63,10 @@ class RandomPerspective:
         return warp(image, PERSPECTIVE, coefficients, self.interpolation, self.fill)
 
     def boxes(self, boxes: Boxes, coefficients: tuple[float, ...]) -> Boxes:
-        refuse(self, "boxes")
+        return perspective_boxes(boxes, coefficients)
 
     def mask(self, mask: Array, coefficients: tuple[float, ...]) -> Array:
-        refuse(self, "masks")
+        return perspective_mask(mask, coefficients, self.fill)
 
 
 def coefficients(corners: Corners, height: int, width: int) -> tuple[float, ...] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from dsbridge.transforms.ops.affine import affine
 from dsbridge.transforms.ops.policy_tables import AUTOAUGMENT, POLICIES, RANDAUGMENT, TRIVIALAUGMENT, Magnitudes, Space
 from dsbridge.transforms.ops.rotate import rotate
 from dsbridge.transforms.ops.values import Array, Boxes, Fill, Frame
-from dsbridge.transforms.ops.warp import Point, check_interpolation, check_version, refuse
+from dsbridge.transforms.ops.warp import Point, check_interpolation, check_version
 
 Act = tuple[str, float]
 """An operation's name and magnitude, signed; 0.0 where it has none."""
@@ -64,10 +64,10 @@ class RandAugment:
         return _perform(self, image, acts)
 
     def boxes(self, boxes: Boxes, *acts: Act) -> Boxes:
-        refuse(self, "boxes")
+        _refuse(self, "boxes")
 
     def mask(self, mask: Array, *acts: Act) -> Array:
-        refuse(self, "masks")
+        _refuse(self, "masks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +96,10 @@ class TrivialAugmentWide:
         return _perform(self, image, acts)
 
     def boxes(self, boxes: Boxes, *acts: Act) -> Boxes:
-        refuse(self, "boxes")
+        _refuse(self, "boxes")
 
     def mask(self, mask: Array, *acts: Act) -> Array:
-        refuse(self, "masks")
+        _refuse(self, "masks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +131,10 @@ class AutoAugment:
         return _perform(self, image, acts)
 
     def boxes(self, boxes: Boxes, *acts: Act) -> Boxes:
-        refuse(self, "boxes")
+        _refuse(self, "boxes")
 
     def mask(self, mask: Array, *acts: Act) -> Array:
-        refuse(self, "masks")
+        _refuse(self, "masks")
 
 
 def _check_policy(op: Any, bins: int = 2) -> None:
@@ -192,3 +192,10 @@ _KERNELS: dict[str, Callable[[Any, float, Any], Any]] = {
     "Equalize": lambda image, magnitude, op: pil_colour.equalize(image),
     "Invert": lambda image, magnitude, op: pil_colour.invert(image),
 }
+
+
+def _refuse(op: Any, what: str) -> NoReturn:
+    raise TransformError(
+        f"{type(op).__name__} cannot move {what} along with the image, and torchvision's refuses them, too. "
+        f"Hint: apply it to images alone, or take operations that move {what}, such as RandomAffine with ColorJitter"
+    )

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dsbridge.transforms.ops.values import Array, Boxes, Fill, Frame
-from dsbridge.transforms.ops.warp import RESAMPLING, Point, check_interpolation, check_range, colour, refuse
+from dsbridge.transforms.ops.warp import RESAMPLING, Point, check_interpolation, check_range, colour
 from dsbridge.transforms.ops.warp_targets import affine_boxes, affine_mask
 
 _ONLY_TURNED: tuple[Point, float, Point] = ((0.0, 0.0), 1.0, (0.0, 0.0))
@@ -45,17 +45,13 @@ class RandomRotation:
         return rotate(image, angle, self.interpolation, self.fill, expand=self.expand, center=self.center)
 
     def boxes(self, boxes: Boxes, angle: float) -> Boxes:
-        if self.expand:  # torchvision's canvas for boxes is at times not as large as the image
-            refuse(self, "boxes")
-        return affine_boxes(boxes, self.center, -angle, *_ONLY_TURNED)
+        return affine_boxes(boxes, self.center, -angle, *_ONLY_TURNED, expand=self.expand)
 
     def mask(self, mask: Array, angle: float) -> Array:
-        if self.expand:
-            refuse(self, "masks")
         quarters, rest = divmod(angle % 360.0, 90.0)
-        if self.center is None and not rest and (quarters in (0, 2) or mask.shape[-1] == mask.shape[-2]):
+        if self.center is None and not rest and (quarters in (0, 2) or self.expand or mask.shape[-1] == mask.shape[-2]):
             return np.rot90(mask, int(quarters), (-2, -1))
-        return affine_mask(mask, self.center, -(angle % 360.0), *_ONLY_TURNED, self.fill)
+        return affine_mask(mask, self.center, -(angle % 360.0), *_ONLY_TURNED, self.fill, expand=self.expand)
 
 
 def rotate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -106,11 +106,3 @@ def check_range(what: str, values: tuple[float, ...], lengths: tuple[int, ...] =
     if len(values) not in lengths or any(low > high for low, high in zip(values[::2], values[1::2], strict=True)):
         wanted = "(low, high)" if lengths == (2,) else "(low, high) or (low, high, low, high)"
         raise TransformError(f"{what} is {wanted} with low <= high, got {values}. Hint: put the smaller number first")
-
-
-def refuse(op: Any, what: str) -> NoReturn:
-    """Raise ``TransformError``: this operation moves pixels, and it has no proven way to move ``what`` with them."""
-    raise TransformError(
-        f"{type(op).__name__} cannot move {what} along with the image. Hint: keep {what} out of this pipeline, "
-        "or apply the original transform to image and targets in the dataset"
-    )
