@@ -8,13 +8,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 PEERS := .venv-peers
+PAIRS := .venv-pairs
 BENCH_OUT := build/bench
 
-.PHONY: help setup demo test test-np2 test-slow lint coverage bench bench-peers bench-overhead examples clean
+.PHONY: help setup demo test test-np2 test-slow test-pairs lint coverage bench bench-peers bench-overhead examples clean
 
 help:
 	@echo "make demo      set up .venv and train a MindSpore network on a torch Dataset"
 	@echo "make test      run the test suite (make test-np2: on numpy 2; make test-slow: the slow ones)"
+	@echo "make test-pairs  convert models of torchvision, timm and transformers to mindcv's, in an environment of their own"
 	@echo "make lint      ruff, mypy, import-linter"
 	@echo "make coverage  the tests with line coverage"
 	@echo "make bench     dsbridge against torch and MindSpore, into $(BENCH_OUT) (make bench-peers: grain and spdl too;"
@@ -43,6 +45,9 @@ test-np2:
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
 
+test-pairs: $(PAIRS)/.ready
+	$(PAIRS)/bin/python -m pytest tests/pairs
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -69,6 +74,14 @@ $(PEERS)/.ready: setup.cfg setup.py constraints/np1.txt constraints/peers.txt
 	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -c constraints/np1.txt -r constraints/peers.txt -e .[plot,vision]
 	touch $@
 
+# So are the model zoos.
+$(PAIRS)/.ready: setup.cfg setup.py constraints/np1.txt constraints/pairs.txt
+	rm -rf $(PAIRS)
+	$(PYTHON) -m venv $(PAIRS)
+	$(PAIRS)/bin/pip install --quiet --disable-pip-version-check -c constraints/np1.txt torch==2.13.0 mindspore==2.10.0
+	$(PAIRS)/bin/pip install --quiet --disable-pip-version-check -c constraints/np1.txt -r constraints/pairs.txt -e .[dev]
+	touch $@
+
 bench-overhead: $(READY)
 	$(BIN)/python benchmarks/overhead.py
 
@@ -76,4 +89,4 @@ examples: $(READY)
 	for example in examples/0*.py; do $(BIN)/python $$example || exit 1; done
 
 clean:
-	rm -rf $(VENV_np1) $(VENV_np2) $(PEERS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV_np1) $(VENV_np2) $(PEERS) $(PAIRS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,82 +7,29 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dsbridge.checkpoint.audit_table import CELL_ACTIVATIONS, CONTAINERS, SOFTMAX, TABLE, TORCH_ACTIVATIONS
+from dsbridge.checkpoint.pairing import modules, pairs, pairs_by_order
 from dsbridge.checkpoint.windows import Difference, attribute
-from dsbridge.errors import CheckpointError
 from dsbridge.report import Report
 
-WRAPPERS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 """Children that are no step of a path: what torch.compile, activation checkpoints and FSDP put around a module."""
 
 SHOWN = 8
 
 
-def modules(root: Any) -> dict[str, Any]:
-    """Every module of a torch Module or a MindSpore Cell by path, the root as "", shared ones at each of their paths.
-
-    >>> modules(object())
-    {'': <object object at 0x...>}
-    """
-    return dict(_walk(root, ""))
-
-
-def _walk(module: Any, path: str) -> Iterator[tuple[str, Any]]:
-    children = getattr(module, "_modules", None) or getattr(module, "_cells", None) or {}
-    inner = next((children[name] for name in WRAPPERS if name in children), None)
-    if inner is not None:
-        yield from _walk(inner, path)
-        return
-    yield path, module
-    for name, child in children.items():
-        if child is not None:
-            yield from _walk(child, f"{path}.{name}" if path else name)
-
-
-def pairs(model: Any, network: Any, paths: Mapping[str, str] | None = None) -> dict[str, tuple[Any, Any, str]]:
-    """Modules of a torch model and a MindSpore network that belong together: torch path -> (module, cell, cell path).
-
-    ``paths``: torch path -> cell path where they differ; what lies below such a module is matched below that cell.
-    Raises ``CheckpointError`` for a path that is not there.
-
-    >>> list(pairs(object(), object()))
-    ['']
-    """
-    ours, theirs = modules(network), modules(model)
-    paths = paths or {}
-    for side, known, given in (("model", theirs, paths), ("network", ours, paths.values())):
-        absent = [path for path in given if path not in known]
-        if absent:
-            raise CheckpointError(f"the {side} has no module {', '.join(map(repr, absent))}", hint="see named_modules()")
-    found = {}
-    for path, module in theirs.items():
-        place = _place(path, paths)
-        if place in ours:
-            found[path] = (module, ours[place], place)
-    return found
-
-
-def _place(path: str, paths: Mapping[str, str]) -> str:
-    at, rest = path, ""
-    while at:
-        if at in paths:
-            return f"{paths[at]}{rest}" if paths[at] else rest[1:]
-        at, dot, last = at.rpartition(".")
-        rest = f".{last}{rest}" if dot else rest
-    return path
-
-
 def audit(model: Any, network: Any, paths: Mapping[str, str] | None = None) -> Report:
     """Compare the settings of every pair of library layers; errors change outputs, warnings change training only.
 
-    Layers are paired by equal path, or as ``paths`` says (torch path -> network path). Settings equal in effect, such as
-    pad_mode 'valid' and padding=0, are silent. A layer without a counterpart and a pair of classes that is not in the table
-    are findings ("unpaired", "not-audited"): what is computed in functions (relu, pooling, reshapes) cannot be seen.
+    Layers are paired by equal path, or as ``paths`` says (torch path -> network path; a plan's ``module_paths``), and of those
+    that are left, layers of one kind by their order between paired ones. Settings equal in effect, such as pad_mode 'valid' and
+    padding=0, are silent. A layer without a counterpart and a pair of classes that is not in the table are findings
+    ("unpaired", "not-audited"): what is computed in functions (relu, pooling, reshapes) cannot be seen.
     """
     report = Report("audit")
     matched = pairs(model, network, paths)
-    for module, cell, place in matched.values():
+    by_order = pairs_by_order(model, network, matched, _alike)
+    for path, (module, cell, place) in (matched | by_order).items():
         for difference in differences(module, cell):
-            ours = f"{difference.cell} vs {difference.torch}"
+            ours = f"{difference.cell} vs {difference.torch}" + (f" of {path}, by its place" if path in by_order else "")
             if difference.code == "not-audited":
                 report.add("not-audited", "info", place, f"{ours}: no rule compares these two")
             elif difference.training:
@@ -90,9 +37,16 @@ def audit(model: Any, network: Any, paths: Mapping[str, str] | None = None) -> R
             else:
                 note = f" ({difference.note})" if difference.note else ""
                 report.add(difference.code, "error", place, f"{ours}: outputs will differ{note}")
-    _unpaired(report, "model", modules(model), set(matched), "torch")
-    _unpaired(report, "network", modules(network), {place for _, _, place in matched.values()}, "mindspore")
+    paired = matched | by_order
+    _unpaired(report, "model", modules(model), set(paired), "torch")
+    _unpaired(report, "network", modules(network), {place for _, _, place in paired.values()}, "mindspore")
     return report
+
+
+def _alike(module: Any, cell: Any) -> bool:
+    """Whether a torch layer and a cell are of one kind: a pair in the table, or two activations."""
+    theirs, ours = library_name(module, "torch"), library_name(cell, "mindspore")
+    return (theirs, ours) in TABLE or ("Identity" not in (theirs, ours) and _is_activation(theirs) and _is_activation(ours))
 
 
 def _unpaired(report: Report, side: str, known: Mapping[str, Any], paired: set[str], framework: str) -> None:

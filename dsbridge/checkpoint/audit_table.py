@@ -62,7 +62,8 @@ def zeros_padding(layer: Any, cell: Any) -> Iterator[Difference]:
 
 def momentum(cell: Any) -> Any:
     """BatchNorm's momentum in torch's sense: nn's argument is 1 - m, its attribute is m again."""
-    return getattr(getattr(cell, "bn2d", cell), "momentum", None)
+    found = getattr(getattr(cell, "bn2d", cell), "momentum", None)
+    return round(found, 9) if isinstance(found, float) else found
 
 
 def drop_rate(cell: Any) -> float:

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from dsbridge.checkpoint.audit import modules
 from dsbridge.checkpoint.forward import both_run, evaluated
+from dsbridge.checkpoint.pairing import modules
 from dsbridge.errors import CheckpointError
 
 

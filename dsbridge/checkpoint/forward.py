@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dsbridge.checkpoint.audit import audit, modules, pairs
+from dsbridge.checkpoint.audit import audit
+from dsbridge.checkpoint.pairing import modules, pairs
 from dsbridge.errors import CheckpointError
 from dsbridge.frameworks import mindspore_tensors, torch_tensors
 from dsbridge.frameworks.detect import require_mindspore, require_torch

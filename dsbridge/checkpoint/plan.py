@@ -88,6 +88,17 @@ class CheckpointPlan:
         return {row.sources[0]: row.targets[0] for row in self.rows if len(row.sources) == len(row.targets) == 1}
 
     @property
+    def module_paths(self) -> dict[str, str]:
+        """{torch module: cell} where the rows place tensors under another path: ``paths=`` of ``audit`` and ``verify``."""
+        found: dict[str, str] = {}
+        for source, target in self.pairs.items():
+            module = self.sources[source].path.rpartition(".")[0]
+            cell = self.paths.get(target, target).rpartition(".")[0]
+            if cell != module and not cell.startswith(f"{module}.") and module:
+                found.setdefault(module, cell)
+        return found
+
+    @property
     def rules(self) -> RuleSet:
         """The plan as rules, one for each row; a guess is marked so and stays one until that line is deleted."""
         by_name = {leaf.name: leaf.path for leaf in self.sources.values()}

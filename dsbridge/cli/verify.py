@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from dsbridge.cli.live import made
@@ -59,11 +60,15 @@ def run(arguments: argparse.Namespace) -> int:
         )
     }
     if model is not None and network is not None:
-        from dsbridge.checkpoint import audit
+        from dsbridge.checkpoint import audit, plan
 
-        reports["audit"] = audit(model, network)
-    if wants_run:
-        reports["outputs"] = _outputs(arguments, model, network, inputs)
+        planned = plan(
+            arguments.source, model=model, network=network, rules=arguments.rules, key=arguments.key, trust=arguments.trust
+        )
+        paths = planned.module_paths
+        reports["audit"] = audit(model, network, paths)
+        if wants_run:
+            reports["outputs"] = _outputs(arguments, model, network, inputs, paths)
     if arguments.json:
         data = {name: report.to_dict() for name, report in reports.items()}
         sys.stdout.write(json.dumps({"ok": all(report.ok for report in reports.values()), **data}, indent=2) + "\n")
@@ -72,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if all(report.ok for report in reports.values()) else 1
 
 
-def _outputs(arguments: argparse.Namespace, model: Any, network: Any, inputs: Any) -> Any:
+def _outputs(arguments: argparse.Namespace, model: Any, network: Any, inputs: Any, paths: Mapping[str, str]) -> Any:
     """Each file in its model, then both on the same inputs."""
     from dsbridge.checkpoint import load, verify
     from dsbridge.checkpoint.convert import leads_back
@@ -83,7 +88,7 @@ def _outputs(arguments: argparse.Namespace, model: Any, network: Any, inputs: An
     back = leads_back(source, model, network)
     load_torch(arguments.target if back else source, model, key="" if back else arguments.key)
     load(source if back else arguments.target, network)
-    return verify(model, network, inputs, rtol=arguments.rtol)
+    return verify(model, network, inputs, rtol=arguments.rtol, paths=paths)
 
 
 def random_inputs(shapes: list[str]) -> tuple[Any, ...]:

@@ -11,7 +11,8 @@ import pytest
 import torch
 from mindspore import mint, nn
 
-from dsbridge.checkpoint.audit import audit, pairs
+from dsbridge.checkpoint.audit import audit
+from dsbridge.checkpoint.pairing import pairs
 from dsbridge.checkpoint.windows import Axis
 from dsbridge.errors import CheckpointError
 from dsbridge.frameworks.mindspore_tensors import from_numpy
@@ -223,13 +224,25 @@ def test_windows_with_ceil_mode_lie_as_torch_lays_them() -> None:
 def test_paths_pair_what_is_called_differently() -> None:
     model = net(stem=net(norm=NN.LayerNorm(3)), head=NN.ReLU())
     network = net(begin=net(norm=nn.LayerNorm((3,))), act=nn.ReLU())
-    assert [f.code for f in audit(model, network)] == ["unpaired", "unpaired"]
-    assert "2 layers have no counterpart: 1 LayerNorm, 1 ReLU (stem.norm, head)" in str(audit(model, network))
+    report = audit(net(stem=net(norm=NN.LayerNorm(3)), head=NN.ReLU()), net(begin=net(norm=nn.GroupNorm(3, 3))))
+    assert [f.code for f in report] == ["unpaired", "unpaired"]
+    assert "2 layers have no counterpart: 1 LayerNorm, 1 ReLU (stem.norm, head)" in str(report)
     report = audit(model, network, {"stem": "begin", "head": "act"})
     assert [(f.where, f.code) for f in report] == [("begin.norm", "eps")]
     for paths in ({"nose": "act"}, {"head": "nose"}):
         with pytest.raises(CheckpointError, match="has no module 'nose'"):
             audit(model, network, paths)
+
+
+def test_what_has_no_pair_is_paired_by_its_place() -> None:
+    """Between layers that are paired, one of a kind; two candidates are none."""
+    model = net(a=NN.Linear(3, 3), pool=NN.MaxPool2d(3, 2, 1), b=NN.Linear(3, 3), act=NN.GELU())
+    network = net(a=nn.Dense(3, 3), max_pool=nn.MaxPool2d(3, 2, "same"), b=nn.Dense(3, 3), gelu=nn.GELU())
+    said = {f.where: f.message for f in audit(model, network)}
+    assert said["max_pool"].startswith("pad_mode 'same' vs padding=1 of pool, by its place: outputs will differ")
+    assert said["gelu"].startswith("GELU(tanh) vs GELU(none) of act, by its place")
+    two = net(a=nn.Dense(3, 3), one=nn.MaxPool2d(3, 2, "same"), two=nn.MaxPool2d(3, 2, "same"), b=nn.Dense(3, 3))
+    assert "padding" not in [f.code for f in audit(net(a=NN.Linear(3, 3), pool=NN.MaxPool2d(3, 2, 1), b=NN.Linear(3, 3)), two)]
 
 
 def test_wrappers_are_no_steps_of_a_path() -> None:

@@ -148,7 +148,6 @@ def test_hundred_and_hundred_steps(make: Callable[..., Any], build: Callable[...
     """Without the optimizer's state the losses would be off by far more."""
     tensor_type()
     torch.manual_seed(0)
-    ms.set_seed(0)
     model, data = TorchNet(), batches(200)
     optimizer, scheduler = make(model)
     train_torch(model, optimizer, scheduler, data[:100])

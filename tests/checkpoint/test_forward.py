@@ -11,9 +11,9 @@ import pytest
 import torch
 from mindspore import nn
 
-from dsbridge.checkpoint.audit import modules
 from dsbridge.checkpoint.forward import Gap, gap, verify
 from dsbridge.checkpoint.load import places
+from dsbridge.checkpoint.pairing import modules
 from dsbridge.errors import CheckpointError, VerificationError
 from dsbridge.frameworks.mindspore_tensors import from_numpy
 

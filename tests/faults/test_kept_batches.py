@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 
 def test_three_hundred_kept_batches_with_few_descriptors(scene: Any) -> None:
     """ulimit -n 256 and 320 kept batches, more than there are slots: all valid, also when the loader is gone."""
@@ -82,6 +84,7 @@ def test_keep_first_every_or_none_with_little_memory(scene: Any) -> None:
     )
 
 
+@pytest.mark.slow
 def test_everything_prefetched_far_ahead(scene: Any) -> None:
     """A prefetch_factor beyond what pipes and slots hold neither hangs nor mixes anything up."""
     scene(

@@ -29,7 +29,7 @@ KILLED = """
 """
 
 
-@pytest.mark.parametrize(("rng", "seed"), [("torch", 1), ("sample", 2)])
+@pytest.mark.parametrize(("rng", "seed"), [("torch", 1), pytest.param("sample", 2, marks=pytest.mark.slow)])
 def test_a_hundred_killed_workers_change_nothing(scene: Any, rng: str, seed: int) -> None:
     """100 SIGKILLs at random moments: every batch once, in order, equal to an undisturbed run, random numbers included."""
     scene("import sys" + KILLED.replace("\n    ", "\n"), rng, "True", "False", str(seed))
@@ -246,6 +246,7 @@ def test_far_ahead_out_of_order(scene: Any) -> None:
     )
 
 
+@pytest.mark.slow
 def test_every_start_method_survives_a_second(scene: Any) -> None:
     """Workers of forkserver and spawn live on, are replaced when killed, and go when the loader goes."""
     scene(

@@ -56,7 +56,9 @@ def _check(config: workers.Configuration) -> None:
         workers.same_records(expected, workers.record(loader, config), config)
 
 
-@pytest.mark.parametrize("first", range(0, COUNT, CHUNK))
+@pytest.mark.parametrize(
+    "first", [pytest.param(first, marks=[pytest.mark.slow] if first % (2 * CHUNK) else []) for first in range(0, COUNT, CHUNK)]
+)
 def test_same_as_torch(first: int) -> None:
     """Batches, exceptions and generators are torch's in every configuration of the chunk."""
     failures = [text for number in range(first, first + CHUNK) if (text := check(number))]

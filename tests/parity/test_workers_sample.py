@@ -155,7 +155,7 @@ def test_resume_with_another_number_of_workers(kind: str) -> None:
 TORCH_KINDS = [kind for kind in KINDS if kind != "failing"]
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("workers", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_resume_under_rng_torch(workers: int) -> None:
     """With the same number of workers the rest, the next epoch and the generators are exact; the report says what it took."""
     for kind in TORCH_KINDS[workers - 1 :: 3]:

@@ -1,0 +1,3 @@
+"""torchvision is imported through the shim, before timm asks for it."""
+
+import torchvision_shim  # noqa: F401
