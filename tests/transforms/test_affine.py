@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from harness import check_equal, difference, draws_of, pil, same
+from harness import check_equal, draws_of, pil
 from laws import same_continuous, same_discrete
-from test_rotate import boxes_of, masks_equal, tensor_of
+from test_rotate import boxes_equal, masks_equal
 from torchvision_shim import v1, v2
 
 from dsbridge.errors import TransformError
@@ -100,15 +99,7 @@ def test_wrong_input() -> None:
 def test_boxes_equal(form: str, dtype: str) -> None:
     settings = {"translate": (0.2, 0.3), "scale": (0.5, 1.8), "shear": (-20, 30, -10, 25)}
     for original in (v2.RandomAffine(90, **settings), v2.RandomAffine(0, **settings, center=[3, 40.5])):
-        foreign = find(qualified(original))
-        op = foreign.read(original)
-        for number in range(32):
-            boxes = boxes_of(number, form, dtype)
-            params = op.draw(np.random.default_rng(number), Frame(*boxes.canvas, 3))
-            theirs = foreign.pin(original, params)(tensor_of(boxes))
-            ours = op.boxes(boxes, *params)
-            assert same(ours.array, theirs.as_subclass(torch.Tensor).numpy()), difference(ours.array, theirs.numpy())
-            assert ours.canvas == theirs.canvas_size
+        boxes_equal(original, form, dtype)
 
 
 def test_masks_equal() -> None:

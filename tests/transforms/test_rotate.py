@@ -63,6 +63,19 @@ def tensor_of(boxes: Boxes) -> tv_tensors.BoundingBoxes:
     return tv_tensors.BoundingBoxes(torch.from_numpy(boxes.array.copy()), format=boxes.format, canvas_size=boxes.canvas)
 
 
+def boxes_equal(original, form: str, dtype: str) -> None:
+    """Bit-equality of boxes and of the canvas that they end on, for 32 images."""
+    foreign = find(qualified(original))
+    op = foreign.read(original)
+    for number in range(32):
+        boxes = boxes_of(number, form, dtype)
+        params = op.draw(np.random.default_rng(number), Frame(*boxes.canvas, 3))
+        theirs = foreign.pin(original, params)(tensor_of(boxes))
+        ours = op.boxes(boxes, *params)
+        assert same(ours.array, theirs.as_subclass(torch.Tensor).numpy()), difference(ours.array, theirs.numpy())
+        assert ours.canvas == theirs.canvas_size
+
+
 @LIBRARIES
 @pytest.mark.parametrize("settings", SETTINGS, ids=repr)
 def test_equal(library, settings) -> None:
@@ -133,16 +146,7 @@ def test_wrong_input() -> None:
 @pytest.mark.parametrize("form", ["XYXY", "XYWH", "CXCYWH"])
 def test_boxes_equal(form: str, dtype: str) -> None:
     for center, expand in itertools.product((None, (10, 50.5)), (False, True)):
-        original = v2.RandomRotation(180, center=center, expand=expand)
-        foreign = find(qualified(original))
-        op = foreign.read(original)
-        for number in range(32):
-            boxes = boxes_of(number, form, dtype)
-            params = op.draw(np.random.default_rng(number), Frame(*boxes.canvas, 3))
-            theirs = foreign.pin(original, params)(tensor_of(boxes))
-            ours = op.boxes(boxes, *params)
-            assert same(ours.array, theirs.as_subclass(torch.Tensor).numpy()), difference(ours.array, theirs.numpy())
-            assert ours.canvas == theirs.canvas_size
+        boxes_equal(v2.RandomRotation(180, center=center, expand=expand), form, dtype)
 
 
 def test_masks_equal() -> None:
