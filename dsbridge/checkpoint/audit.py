@@ -11,8 +11,6 @@ from dsbridge.checkpoint.pairing import modules, pairs, pairs_by_order
 from dsbridge.checkpoint.windows import Difference, attribute
 from dsbridge.report import Report
 
-"""Children that are no step of a path: what torch.compile, activation checkpoints and FSDP put around a module."""
-
 SHOWN = 8
 
 

@@ -9,6 +9,7 @@ from dsbridge.checkpoint.align import align
 from dsbridge.errors import CheckpointError
 
 WRAPPERS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
+"""Children that are no step of a path: what torch.compile, activation checkpoints and FSDP put around a module."""
 
 Pairs = dict[str, tuple[Any, Any, str]]
 """torch path -> (module, cell, cell path)."""
