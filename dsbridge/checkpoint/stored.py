@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
@@ -20,7 +21,7 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """``length`` bytes at ``offset`` of a file.
+    """``length`` bytes at ``offset`` of a file; ``crc``: their CRC-32 where the file says it, 0 where not.
 
     >>> Span("model.pth", 64, 16).end
     80
@@ -29,10 +30,17 @@ class Span:
     path: str
     offset: int
     length: int
+    crc: int = 0
 
     @property
     def end(self) -> int:
         return self.offset + self.length
+
+    def check(self, found: int, tensor: str) -> None:
+        """Raise ``CheckpointError`` if the bytes that were read have another CRC-32 than the file says."""
+        if self.crc and found != self.crc:
+            where = f"{self.path}, bytes {self.offset} to {self.end}, of tensor {tensor!r}"
+            raise CheckpointError(f"{where}: CRC-32 {found:08x}, expected {self.crc:08x}", hint="it is damaged; fetch it again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,7 @@ class Stored:
     def chunks(self, size: int = CHUNK_BYTES) -> Iterator[bytes | memoryview]:
         """The contiguous tensor's bytes, ``size`` at a time; a strided one is gathered first (it is read whole).
 
-        Raises ``CheckpointError`` where the file ends early.
+        Raises ``CheckpointError`` where the file ends early, or is not what its checksum says.
         """
         if self.strides is not None:
             yield self.read().reshape(-1).view(np.uint8).data if self.nbytes else b""
@@ -81,12 +89,16 @@ class Stored:
         for span in self.spans:
             with open(span.path, "rb") as file:
                 file.seek(span.offset)
-                left = span.length
+                left, crc = span.length, 0
                 while left:
                     data = file.read(min(size, left))
                     if not data:
                         raise CheckpointError(f"{span.path} ends inside of tensor {self.name!r}, {left} bytes early")
                     left -= len(data)
+                    if span.crc:
+                        crc = zlib.crc32(data, crc)
+                    if not left:  # before the last piece is handed out
+                        span.check(crc, self.name)
                     yield data
 
     def read(self) -> np.ndarray[Any, Any]:
@@ -100,6 +112,8 @@ class Stored:
                 got = file.readinto(memoryview(held)[at : at + span.length])
             if got != span.length:
                 raise CheckpointError(f"{span.path} ends inside of tensor {self.name!r}, {span.length - got} bytes early")
+            if span.crc:
+                span.check(zlib.crc32(memoryview(held)[at : at + span.length]), self.name)
             at += span.length
         flat = np.frombuffer(held, dtype)
         if self.strides is None:

@@ -15,8 +15,9 @@ import pytest
 import torch
 from damage import damaged
 
+from dsbridge.checkpoint.convert import convert
 from dsbridge.checkpoint.formats.torch_legacy import Refused
-from dsbridge.checkpoint.formats.torch_zip import READER, check, entries
+from dsbridge.checkpoint.formats.torch_zip import READER, entries
 from dsbridge.checkpoint.stored import Checkpoint
 from dsbridge.errors import CheckpointError
 from dsbridge.schema.dtypes import TABLE
@@ -323,21 +324,29 @@ def test_zip64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     same(READER.read(tmp_path / "a").tensors["w"], torch.arange(3.0))
 
 
-def test_checksums_on_request(tmp_path: Path) -> None:
-    """A flipped bit of a tensor is found by ``check``, by its entry; a file without checksums says so and is not an error."""
-    got = save({"w": torch.arange(64.0)}, tmp_path / "a")
-    assert check(got) >= 256
+def test_checksums_are_compared_as_tensors_are_read(tmp_path: Path) -> None:
+    """A flipped bit is found by whoever reads it, by the tensor; a file without checksums says so and is not an error."""
+    got = save({"w": torch.arange(600_000.0), "t": torch.ones(3, 2).t()}, tmp_path / "a")
+    assert all(tensor.spans[0].crc for tensor in got.tensors.values())
     data = bytearray((tmp_path / "a").read_bytes())
-    data[got.tensors["w"].spans[0].offset + 9] ^= 4
-    (tmp_path / "a").write_bytes(data)
-    with pytest.raises(CheckpointError, match="entry 'a/data/0' has CRC-32"):
-        check(READER.read(tmp_path / "a"))
+    for name in got.tensors:
+        flipped = bytearray(data)
+        flipped[got.tensors[name].spans[0].offset + 9] ^= 4
+        (tmp_path / "a").write_bytes(flipped)
+        damaged = READER.read(tmp_path / "a").tensors
+        for use in (damaged[name].read, lambda: list(damaged[name].chunks())):  # noqa: B023
+            with pytest.raises(CheckpointError, match=f"of tensor '{name}': CRC-32"):
+                use()
+        with pytest.raises(CheckpointError, match="CRC-32"):
+            convert(tmp_path / "a", tmp_path / "b.safetensors", progress=False, read_back=False)
+        assert not (tmp_path / "b.safetensors").exists()
+        assert [list(tensor.chunks()) for other, tensor in damaged.items() if other != name]
     torch.serialization.set_crc32_options(False)
     try:
         got = save({"w": torch.arange(64.0)}, tmp_path / "b")
     finally:
         torch.serialization.set_crc32_options(True)
-    assert "no-crc" in got.report and check(got) == 0
+    assert "no-crc" in got.report and not got.tensors["w"].spans[0].crc
 
 
 def test_a_damaged_pickle_is_found_without_asking(tmp_path: Path) -> None:
@@ -376,7 +385,7 @@ def test_seeded_corruptions(tmp_path: Path) -> None:
         try:
             READER.matches(path, bytes(data[:4096]))
             got = READER.read(path)
-            check(got)
+            _ = [tensor.read() for tensor in got.tensors.values()]
         except CheckpointError:
             refused += 1
             continue

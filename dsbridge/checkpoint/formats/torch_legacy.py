@@ -321,7 +321,7 @@ class Collector:
         for size, step in zip(reversed(ref.shape), reversed(ref.strides), strict=True):
             plain &= size == 1 or step == expected
             expected *= size
-        place = (Span(span.path, span.offset + begin, touched),)
+        place = (span if touched == span.length else Span(span.path, span.offset + begin, touched),)
         return Stored(path, ref.dtype, ref.shape, place, None if plain else ref.strides, tied)
 
 

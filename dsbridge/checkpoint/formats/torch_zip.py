@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from dsbridge.checkpoint.formats.pickles import load
 from dsbridge.checkpoint.formats.torch_legacy import VOCABULARY, Collector, StorageRef, persistent_storage
-from dsbridge.checkpoint.stored import CHUNK_BYTES, Checkpoint, Span
+from dsbridge.checkpoint.stored import Checkpoint, Span
 from dsbridge.errors import CheckpointError
 
 _EMPTY_U32 = 0xFFFFFFFF
@@ -159,7 +159,7 @@ def read_zip(path: Path, form: str, start: int = 0, length: int | None = None, *
         if entry is None or entry.length != ref.nbytes(ref.count):
             got = "is not there" if entry is None else f"has {entry.length} bytes, expected {ref.nbytes(ref.count)}"
             raise CheckpointError(f"{where}: entry {prefix}data/{ref.key} {got}", hint="the file is damaged")
-        return Span(str(path), entry.offset, entry.length)
+        return Span(str(path), entry.offset, entry.length, entry.crc)
 
     loaded = load(io.BytesIO(pickled), len(pickled), f"{where}, {prefix}data.pkl", VOCABULARY, persistent_storage, trust)
     collector = Collector(where, locate)
@@ -187,30 +187,6 @@ def _json(data: bytes, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as exc:
         raise CheckpointError(f"{where}: {METADATA_ENTRY} is no JSON ({str(exc)[:80]})", hint="the file is damaged") from exc
     return found if isinstance(found, dict) else {METADATA_ENTRY: found}
-
-
-def check(checkpoint: Checkpoint) -> int:
-    """Compare every entry of a torch zip with its CRC-32, reading the whole file 1 MiB at a time; how many bytes were compared.
-
-    Entries without one (``set_crc32_options(False)``) are passed over. Raises ``CheckpointError`` naming the entry.
-    """
-    compared = 0
-    with open(checkpoint.path, "rb") as file:
-        for entry in entries(file, str(checkpoint.path)).values():
-            if not entry.crc:
-                continue
-            file.seek(entry.offset)
-            found, left = 0, entry.length
-            while left:
-                data = file.read(min(CHUNK_BYTES, left))
-                if not data:
-                    break
-                found, left = zlib.crc32(data, found), left - len(data)
-            if left or found != entry.crc:
-                what = f"CRC-32 {found:08x}, expected {entry.crc:08x}"
-                raise CheckpointError(f"{checkpoint.path}: entry {entry.name!r} has {what}", hint="fetch the file again")
-            compared += entry.length
-    return compared
 
 
 class TorchZip:
