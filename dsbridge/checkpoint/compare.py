@@ -44,6 +44,7 @@ def compare(
     inputs: Any = None,
     rules: Rules = "auto",
     key: str = "",
+    dtypes: str = "target",
     trust: bool = False,
     progress: bool = False,
 ) -> ComparedReport:
@@ -62,7 +63,7 @@ def compare(
     """
     left = source if isinstance(source, Checkpoint) else open_checkpoint(source, trust=trust)
     right = target if isinstance(target, Checkpoint) else open_checkpoint(target)
-    found = plan(left, None, model=model, network=network, inputs=inputs, rules=rules, key=key)
+    found = plan(left, None, model=model, network=network, inputs=inputs, rules=rules, key=key, dtypes=dtypes)
     findings = Report(str(right.path))
     expected: set[str] = set()
     equal = nbytes = 0

@@ -59,6 +59,7 @@ def plan(
     inputs: Any = None,
     rules: Rules = "auto",
     key: str = "",
+    dtypes: str = "target",
     trust: bool = False,
 ) -> CheckpointPlan:
     """What ``convert`` would do: a row for each tensor, nothing is loaded.
@@ -68,6 +69,7 @@ def plan(
     network's names is planned the way back, to torch's. Without them names and layouts stay, unless ``rules`` (a TOML file
     or {source: target}) say otherwise. ``key``: the dict in the file that is meant. ``inputs``: what both models are run on
     once, in eval mode: what no rule places is then proposed by the order of execution instead of that of definition.
+    ``dtypes``: cast to the network's ("target"; what would lose bits is "lossy" and stops), or "keep" the file's.
 
     Raises ``CheckpointError`` for a source that cannot be read as weights.
 
@@ -89,7 +91,7 @@ def plan(
     order = None if inputs is None else execution(model, network, inputs)
     if torch_tree is not None and cells is not None and leads_back(checkpoint, torch_tree, cells):
         return _way_back(checkpoint, torch_tree, cells, rules, order)
-    return plan_trees(checkpoint, cells, model=torch_tree, rules=rules, key=key, order=order)
+    return plan_trees(checkpoint, cells, model=torch_tree, rules=rules, key=key, dtypes=dtypes, order=order)
 
 
 def leads_back(checkpoint: Checkpoint, model: Any, network: Any) -> bool:
@@ -121,6 +123,7 @@ def convert(
     inputs: Any = None,
     rules: Rules = "auto",
     key: str = "",
+    dtypes: str = "target",
     accept_guesses: bool = False,
     strict: bool = True,
     progress: bool = True,
@@ -153,7 +156,7 @@ def convert(
         hint = f"name an index, e.g. model.safetensors{INDEX}"
         raise CheckpointError(f"max_shard_size= is for targets in parts, {target} is one file", hint=hint)
     checkpoint = source if isinstance(source, Checkpoint) else open_checkpoint(source, trust=trust)
-    found = plan(checkpoint, target, model=model, network=network, inputs=inputs, rules=rules, key=key)
+    found = plan(checkpoint, target, model=model, network=network, inputs=inputs, rules=rules, key=key, dtypes=dtypes)
     left_out = [] if strict else [row for row in found.rows if row.status == "unmatched"]
     kept = [row for row in found.rows if row not in left_out]
     CheckpointPlan(kept, found.sources, found.report, found.paths).raise_if_failed(accept_guesses=accept_guesses)

@@ -33,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--accept-guesses", action="store_true", help="carry out rows that are only proposed")
     add("--no-strict", action="store_true", help="leave out tensors that nothing takes")
     add("--no-read-back", action="store_true", help="do not compare what was written")
+    add("--dtypes", choices=("target", "keep"), default="target", help="cast to the network's dtypes, or keep the file's")
     add("--trust", action="store_true", help="let a pickle build its own classes: it may run anything")
     add("--json", action="store_true", help="JSON instead of text")
 
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     from dsbridge.checkpoint import convert, plan  # numpy: not for those who ask another command
 
     live: dict[str, Any] = {name: made(getattr(arguments, name)) for name in ("model", "network")}
-    options = {"rules": arguments.rules, "key": arguments.key, "trust": arguments.trust, **live}
+    options = {"rules": arguments.rules, "key": arguments.key, "dtypes": arguments.dtypes, "trust": arguments.trust, **live}
     if arguments.dry_run:
         found = plan(arguments.source, arguments.target, **options)
         sys.stdout.write((json.dumps(found.to_dict(), indent=2) if arguments.json else str(found)) + "\n")

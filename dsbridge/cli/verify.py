@@ -32,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--inputs", metavar="MODULE:FACTORY", help="run both models on these arrays (one, a tuple, or a dict by argument)")
     add("--input-shape", action="append", metavar="SHAPE", help="or on random ones: 2,3,224,224 or 2,128:int64; repeatable")
     add("--rtol", type=float, default=1e-4, metavar="X", help="largest difference of outputs allowed, relative (default 1e-4)")
+    add("--dtypes", choices=("target", "keep"), default="target", help="cast to the network's dtypes, or keep the file's")
     add("--trust", action="store_true", help="let a pickle build its own classes: it may run anything")
     add("--json", action="store_true", help="JSON instead of text")
 
@@ -55,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
             network=network,
             rules=arguments.rules,
             key=arguments.key,
+            dtypes=arguments.dtypes,
             trust=arguments.trust,
             progress=sys.stderr.isatty(),
         )

@@ -99,3 +99,18 @@ def test_command_line(tmp_path: Path, monkeypatch, capsys) -> None:
     torch.save({"x": torch.ones(1)}, "c.pth")
     assert main(["convert", "c.pth", "b.ckpt", *live]) == 1
     assert "cannot be converted" in capsys.readouterr().err
+
+
+def test_dtypes_that_would_lose_bits_stop_or_are_kept(tmp_path: Path) -> None:
+    model, network = torch.nn.Linear(2, 3).double(), nn.Dense(2, 3)
+    torch.save(model.state_dict(), tmp_path / "a.pth")
+    live = {"model": model, "network": network, "progress": False}
+    with pytest.raises(CheckpointError, match=r"2 lossy(.|\n)*dtypes='keep'"):
+        dsb.checkpoint.convert(tmp_path / "a.pth", tmp_path / "b.safetensors", **live)
+    dsb.checkpoint.convert(tmp_path / "a.pth", tmp_path / "b.safetensors", **live, dtypes="keep")
+    assert {tensor.dtype for tensor in dsb.checkpoint.inspect(tmp_path / "b.safetensors").tensors} == {"float64"}
+    assert dsb.checkpoint.compare(
+        tmp_path / "a.pth", tmp_path / "b.safetensors", model=model, network=network, dtypes="keep"
+    ).ok
+    with pytest.raises(CheckpointError, match="dtypes='half'"):
+        dsb.checkpoint.plan(tmp_path / "a.pth", dtypes="half")
