@@ -11,6 +11,8 @@ from dsbridge.errors import CheckpointError
 WRAPPERS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 """Children that are no step of a path: what torch.compile, activation checkpoints and FSDP put around a module."""
 
+_LARGEST = 4_000_000
+
 Pairs = dict[str, tuple[Any, Any, str]]
 """torch path -> (module, cell, cell path)."""
 
@@ -39,7 +41,8 @@ def _walk(module: Any, path: str) -> Iterator[tuple[str, Any]]:
 def pairs(model: Any, network: Any, paths: Mapping[str, str] | None = None) -> Pairs:
     """Modules of a torch model and a MindSpore network that belong together: torch path -> (module, cell, cell path).
 
-    ``paths``: torch path -> cell path where they differ; what lies below such a module is matched below that cell.
+    ``paths``: torch path -> cell path where they differ; what lies below such a module is matched below that cell. A cell named
+    there is that module's alone: another one of its path has no pair.
     Raises ``CheckpointError`` for a path that is not there.
 
     >>> list(pairs(object(), object()))
@@ -51,10 +54,10 @@ def pairs(model: Any, network: Any, paths: Mapping[str, str] | None = None) -> P
         absent = [path for path in given if path not in known]
         if absent:
             raise CheckpointError(f"the {side} has no module {', '.join(map(repr, absent))}", hint="see named_modules()")
-    found = {}
+    found, named = {}, set(paths.values())
     for path, module in theirs.items():
         place = _place(path, paths)
-        if place in ours:
+        if place in ours and (path in paths or place not in named):
             found[path] = (module, ours[place], place)
     return found
 
@@ -72,7 +75,8 @@ def _place(path: str, paths: Mapping[str, str]) -> str:
 def pairs_by_order(model: Any, network: Any, matched: Pairs, alike: Callable[[Any, Any], bool]) -> Pairs:
     """Modules without a pair whose place between paired ones says what they are: aligned in definition order.
 
-    ``alike``: whether a module and a cell are of one kind. Only pairs that every longest alignment has.
+    ``alike``: whether a module and a cell are of one kind. Only pairs that every longest alignment has; none where there are
+    more than 4 million pairs to look at (about 2 s).
 
     >>> pairs_by_order(object(), object(), {}, lambda module, cell: False)
     {}
@@ -88,6 +92,8 @@ def pairs_by_order(model: Any, network: Any, matched: Pairs, alike: Callable[[An
         return alike(a[1], b[1])
 
     left = [one for one in left if one[0] in places or any(alike(one[1], other[1]) for other in right)]
+    if len(left) * len(right) > _LARGEST:
+        return {}
     certain, _ = align(left, right, fits)
     found = [(left[i], right[j]) for i, j in certain if left[i][0] not in places]
     return {path: (module, cell, place) for (path, module), (place, cell) in found}

@@ -29,11 +29,22 @@ class Member:
     tasks: Pipe
     watch: int
 
+    def reaped(self) -> int | None:
+        """Wait for its end, and return its exit code; None where nobody ever learns it (SIGCHLD ignored)."""
+        self.process.join()
+        # Whoever starts a process reaps the dead ones of all threads (multiprocessing does), and says so a moment later.
+        deadline = time.monotonic() + _PATIENCE_S
+        while self.process.exitcode is None and time.monotonic() < deadline:
+            time.sleep(0.001)
+        code: int | None = self.process.exitcode
+        return code
+
     def forget(self) -> None:
-        """Close what belongs to it."""
+        """Close what belongs to it; it is dead."""
         if self.watch != self.process.sentinel:
             os.close(self.watch)
-        self.process.close()
+        if self.reaped() is not None:
+            self.process.close()
         self.tasks.close()
 
 
@@ -107,7 +118,6 @@ class Crew:
             member.process.join(max(0.0, deadline - time.monotonic()))
             if member.process.is_alive():
                 member.process.kill()
-                member.process.join()
             member.forget()
         for pipe in (self.lines.results, self.lines.alive, self.lines.stack, self.shared):
             if pipe is not None:

@@ -238,10 +238,10 @@ class WorkerPool:
         """A worker is dead: see what it was doing, start another, hand over its tasks."""
         member, control = self._crew.members[worker], self.segment.control[worker]
         self._poller.unregister(member.watch)
-        member.process.join()
+        code = member.reaped()
         while self._collect():  # what it managed to say
             pass
-        code, pid, number, slot = member.process.exitcode, member.process.pid, int(control[SEQ]), int(control[SLOT])
+        pid, number, slot = member.process.pid, int(control[SEQ]), int(control[SLOT])
         early = control[READY] != 1
         has_worked = self._behind[worker][0] >= 0 or bool(self._first_journals[worker])
         task = None if number in self._done else self._under_way.get(number)

@@ -245,6 +245,15 @@ def test_what_has_no_pair_is_paired_by_its_place() -> None:
     assert "padding" not in [f.code for f in audit(net(a=NN.Linear(3, 3), pool=NN.MaxPool2d(3, 2, 1), b=NN.Linear(3, 3)), two)]
 
 
+def test_a_cell_that_paths_name_is_no_other_modules() -> None:
+    """As where one side counts a layer more: the activation is then free to be paired by its place."""
+    model = NN.Sequential(NN.Linear(3, 3), NN.GELU(), NN.LayerNorm(3))
+    network = nn.SequentialCell(nn.GELU(), nn.LayerNorm((3,)))
+    assert "1" not in pairs(model, network, {"2": "1"})
+    said = {f.where: f.message for f in audit(model, net(act=nn.GELU(), **{"1": nn.LayerNorm((3,))}), {"2": "1"})}
+    assert said["act"].startswith("GELU(tanh) vs GELU(none) of 1, by its place")
+
+
 def test_wrappers_are_no_steps_of_a_path() -> None:
     """As torch.compile and activation checkpoints leave them, in the middle, too."""
 

@@ -16,6 +16,7 @@ import pytest
 
 from dsbridge.errors import WorkerDiedError
 from dsbridge.prefetch.channels import BATCH, END, ERROR, RESULT, TASK, Pipe, Result, Tokens
+from dsbridge.prefetch.members import Member
 from dsbridge.prefetch.pool import Settings, WorkerPool
 from dsbridge.prefetch.segment import CONTROL_WORDS, JOURNAL_BYTES, Segment
 from dsbridge.prefetch.slots import Slots
@@ -665,3 +666,37 @@ def test_other_start_methods(start: str, run_python: Any) -> None:
     done = run_python(code, start, timeout_s=100)
     assert (done.returncode, done.stdout.strip()) == (0, "same"), done.stderr
     assert done.stderr.strip() == ""
+
+
+class Reaped:
+    """A dead process that another thread has reaped and not yet said so, as multiprocessing does when one starts."""
+
+    pid, sentinel = 1, -1
+
+    def __init__(self, told_after: int) -> None:
+        self.asked, self.told_after, self.closed = 0, told_after, False
+
+    def join(self, timeout: float | None = None) -> None:
+        """waitpid knows no such child any more."""
+
+    @property
+    def exitcode(self) -> int | None:
+        """None until the other thread has said it."""
+        self.asked += 1
+        return -9 if self.asked > self.told_after else None
+
+    def close(self) -> None:
+        """As multiprocessing's."""
+        if self.exitcode is None:
+            raise ValueError("Cannot close a process while it is still running.")
+        self.closed = True
+
+
+def test_a_process_that_another_thread_has_reaped() -> None:
+    """Its end is waited for; where nobody ever learns of it (SIGCHLD ignored), it is left alone."""
+    for told_after, code in ((5, -9), (10**9, None)):
+        process = Reaped(told_after)
+        member = Member(process, Pipe(), -1)
+        assert member.reaped() == code
+        member.forget()
+        assert process.closed == (code is not None) and not member.tasks.is_open
