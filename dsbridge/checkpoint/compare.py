@@ -81,6 +81,8 @@ def compare(
     surplus = [name for name in right.tensors if name not in expected]
     for name in surplus[:_MOST_NAMED]:
         findings.add("surplus", "error", name, "the target holds it, the plan does not write it")
+    if len(surplus) > _MOST_NAMED:
+        findings.add("surplus", "error", "...", f"and {len(surplus) - _MOST_NAMED} more")
     report = ComparedReport(str(right.path), tensors=len(expected), equal=equal, nbytes=nbytes)
     for one in (*found.findings, *findings):
         report.add(one.code, one.severity, one.where, one.message, one.hint)

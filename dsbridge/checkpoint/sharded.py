@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,21 +49,23 @@ def execute_sharded(job: Job, index: Path, make_writer: Callable[[str], Writer],
     """Write ``index`` and its parts: all parts are whole and read back before the index takes its name.
 
     Parts get names that no file has yet, so that an old index and its parts stay as they were until the new index is there;
-    parts that only the old one named are then removed. ``make_writer``: a fresh writer for a file name.
+    parts of the old one, by names that are given here, are then removed. ``make_writer``: a fresh writer for a file name.
     """
     stem, _, suffix = index.name.removesuffix(INDEX).rpartition(".")
     if not stem:
         raise CheckpointError(f"{index} does not say the format of its parts", hint="e.g. model.safetensors.index.json")
     parts = _parts(job, most_bytes, index.parent, stem, suffix)
-    old = parts_of(index)
-    with job.bar() as advance, contextlib.ExitStack() as stack:
+    old = [path for path in parts_of(index) if _is_part(path.name, stem, suffix)]
+    with _gone_on_error([index.parent / part.name for part in parts]), job.bar() as advance, contextlib.ExitStack() as stack:
         # Entered first, so that it takes its name last.
         pending = stack.enter_context(replacing(index, nbytes=job.room, sources=job.files))
         pending.file.write(index_text({part.name: part.targets for part in parts}, job.metadata).encode())
         for part in parts:
             file = stack.enter_context(replacing(index.parent / part.name, sources=job.files))
             job.fill(file, part.rows, part.targets, make_writer(part.name), advance)
-    _remove_old(old, parts, job)
+    for path in old:
+        if str(path) not in job.files:
+            path.unlink(missing_ok=True)
     return job.told(index)
 
 
@@ -87,9 +89,18 @@ def _free_names(folder: Path, stem: str, suffix: str, count: int) -> list[str]:
     return names
 
 
-def _remove_old(old: Sequence[Path], parts: Sequence[Part], job: Job) -> None:
-    kept = {part.name for part in parts}
-    for path in old:
-        if path.name not in kept and str(path) not in job.files:
+def _is_part(name: str, stem: str, suffix: str) -> bool:
+    """Whether a file has a name that is given here: an index may name anything."""
+    return bool(re.fullmatch(rf"{re.escape(stem)}(\.v\d+)?-\d{{5}}-of-\d{{5}}\.{re.escape(suffix)}", name))
+
+
+@contextlib.contextmanager
+def _gone_on_error(paths: Sequence[Path]) -> Iterator[None]:
+    """Files that were not there before, and are not to stay if a block fails: parts that had their names already."""
+    try:
+        yield
+    except BaseException:
+        for path in paths:
             with contextlib.suppress(OSError):
                 path.unlink()
+        raise

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dsbridge.checkpoint.names import choose_key
 from dsbridge.checkpoint.sidecar import Sidecar, sidecar_path, write_sidecar
 from dsbridge.checkpoint.stored import Checkpoint
+from dsbridge.errors import CheckpointError
 from dsbridge.report import Report
 
 STEPS = ("global_step", "step", "iteration")
@@ -35,7 +36,11 @@ def carry_over(checkpoint: Checkpoint, key: str, target: Path, report: Report) -
     if lost:
         report.add("not-carried", "warning", key, f"beside the weights, no plain data: {', '.join(lost)}", _HINT)
     if extra:
-        write_sidecar(path, Sidecar(epoch=_count(extra, EPOCHS), step=_count(extra, STEPS), extra=extra))
+        try:
+            write_sidecar(path, Sidecar(epoch=_count(extra, EPOCHS), step=_count(extra, STEPS), extra=extra))
+        except CheckpointError as exc:  # the weights are written
+            report.add("not-carried", "warning", ", ".join(extra), f"{path.name} cannot be written: {exc}")
+            return
         report.add("training-state", "info", ", ".join(extra), f"kept in {path.name}")
     elif path.exists():
         report.add("old-training-state", "warning", path.name, "is of a file that was here before", "remove it")
@@ -63,15 +68,13 @@ def _plain(value: Any, where: str) -> tuple[Any, list[str]]:
 
 
 def _plain_mapping(value: Mapping[Any, Any], where: str) -> tuple[Any, list[str]]:
-    found, lost = {}, []
-    for name, one in _items(value):
+    found: dict[str, Any] = {}
+    lost: list[str] = []
+    for name, one in value.items():
         part, left = _plain(one, f"{where}.{name}")
+        if str(name) in found:  # 1 and "1"
+            left = [f"{where}.{name}"]
         lost += left
         if not left:
-            found[name] = part
+            found[str(name)] = part
     return (found or None if lost else found), lost
-
-
-def _items(value: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
-    for name, one in value.items():
-        yield str(name), one

@@ -102,6 +102,28 @@ def test_an_old_checkpoint_stays_until_the_new_one_is_whole(tmp_path: Path, stat
     assert names == {f"model.v2-{n:05d}-of-00004.safetensors" for n in range(1, 5)}  # and the old parts are gone
 
 
+def test_a_rename_that_fails_leaves_nothing_new(tmp_path: Path, state: Any, monkeypatch) -> None:
+    target, renamed, replace = tmp_path / INDEX, [], os.replace
+
+    def failing(source: Any, place: Any) -> None:
+        renamed.append(place)
+        if len(renamed) == 3:
+            raise OSError(5, "Input/output error")
+        replace(source, place)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(CheckpointError, match="Input/output error"):
+        dsb.checkpoint.convert(tmp_path / "a.pth", target, max_shard_size=160, progress=False)
+    assert os.listdir(tmp_path) == ["a.pth"] and len(renamed) == 3
+
+
+def test_files_that_an_old_index_names_but_nobody_here_wrote_stay(tmp_path: Path, state: Any) -> None:
+    (tmp_path / "thesis.safetensors").write_text("mine")
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": {"w": "thesis.safetensors"}}))
+    dsb.checkpoint.convert(tmp_path / "a.pth", tmp_path / INDEX, progress=False)
+    assert (tmp_path / "thesis.safetensors").read_text() == "mine" and equal(tmp_path / INDEX, state)
+
+
 def test_the_source_may_not_be_overwritten_by_its_own_index(tmp_path: Path, state: Any) -> None:
     convert = dsb.checkpoint.convert
     convert(tmp_path / "a.pth", tmp_path / INDEX, max_shard_size=160, progress=False)

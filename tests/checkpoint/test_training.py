@@ -59,3 +59,12 @@ def test_the_other_weights_of_two_are_named(tmp_path: Path) -> None:
     torch.save({"model": weights, "model_ema": weights, "epoch": 2}, tmp_path / "a.pth")
     report = convert(tmp_path / "a.pth", tmp_path / "b.ckpt", key="model_ema")
     assert "2 in model" in str(report) and read_sidecar(sidecar_path(tmp_path / "b.ckpt")).epoch == 2
+
+
+def test_what_json_cannot_say_is_named_though_the_weights_are_written(tmp_path: Path) -> None:
+    torch.save({"model": {"w": torch.ones(2)}, "names": {1: "a", "1": "b"}, "odd": {"$float": 3}}, tmp_path / "a.pth")
+    report = convert(tmp_path / "a.pth", tmp_path / "b.ckpt")
+    said = str(report)
+    assert "names.1" in said or "1 in names" in said
+    assert "cannot be written" in said and "$float" in said and not sidecar_path(tmp_path / "b.ckpt").exists()
+    assert dsb.checkpoint.inspect(tmp_path / "b.ckpt").tensors[0].name == "w"
