@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,12 @@ from dsbridge.checkpoint.pairing import modules, pairs
 from dsbridge.errors import CheckpointError
 from dsbridge.frameworks import mindspore_tensors, torch_tensors
 from dsbridge.frameworks.detect import require_mindspore, require_torch
+from dsbridge.frameworks.rng import RngState
 from dsbridge.report import Report
 
 Array = np.ndarray[Any, Any]
 SHOWN = 8
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +100,24 @@ def verify(
     allowed, relative to the largest reference value of the output. ``paths``: torch path -> network path of modules that are
     called differently, for the search of the first layer that differs. Errors are: outputs that differ, and a reference that
     proves nothing (zero, constant, not finite, or the same for different samples). Weights that are constant are warnings:
-    a mix-up among them would not be seen. Both models' training modes are left as they were.
+    a mix-up among them would not be seen; so are objects in an output that are not looked into (tuples, lists, mappings and
+    dataclasses are). Both models' training modes and the generators of torch, numpy and Python are left as they were.
     """
     require_torch("verifying against the original model")
     require_mindspore("verifying a converted network")
     mindspore_tensors.tensor_type()
     args, kwargs = _arguments(inputs)
+    unread: set[str] = set()
     with evaluated(model, network):
-        expected, got = both_run(model, network, inputs)
+        expected, got = both_run(model, network, inputs, unread)
         gaps = [gap(a, b) for a, b in zip(expected, got, strict=False)]
         worse = len(expected) != len(got) or any(one.relative > rtol for one in gaps)
         layers = _bisect(model, network, inputs, paths) if worse else ()
     first = next((path for path, one in layers if one.relative > rtol), "")
     report = ForwardReport(gaps, layers, first)
     _judge_reference(report, expected, args, kwargs)
+    for name in sorted(unread):
+        report.add("output-not-read", "warning", name, "outputs of this class are not compared", "return a tuple or dataclass")
     _judge_weights(report, model)
     _judge_gaps(report, expected, got, gaps, rtol)
     if worse:
@@ -128,41 +134,50 @@ def _arguments(inputs: Any) -> tuple[tuple[Array, ...], dict[str, Array]]:
     return tuple(np.asarray(value) for value in given), {}
 
 
-def both_run(model: Any, network: Any, inputs: Any) -> tuple[list[Array], list[Array]]:
-    """The outputs of both on copies of the same inputs, as flat lists of arrays."""
+def both_run(model: Any, network: Any, inputs: Any, unread: set[str] | None = None) -> tuple[list[Array], list[Array]]:
+    """The outputs of both on copies of the same inputs, as flat lists of arrays; ``unread`` as for ``_leaves``."""
     args, kwargs = _arguments(inputs)
-    return _call(model, args, kwargs, _to_torch), _call(network, args, kwargs, mindspore_tensors.from_numpy)
+    sides = ((model, _to_torch), (network, mindspore_tensors.from_numpy))
+    expected, got = (_call(side, args, kwargs, convert, unread) for side, convert in sides)
+    return expected, got
 
 
 def _to_torch(array: Array) -> Any:
     return torch_tensors.from_numpy(array)
 
 
-def _call(model: Any, args: tuple[Array, ...], kwargs: Mapping[str, Array], convert: Any) -> list[Array]:
+def _call(
+    model: Any, args: tuple[Array, ...], kwargs: Mapping[str, Array], convert: Any, unread: set[str] | None
+) -> list[Array]:
     # A copy each: layers may work in place.
     own = [convert(np.array(value, order="C")) for value in args]
     named = {name: convert(np.array(value, order="C")) for name, value in kwargs.items()}
-    return list(_leaves(model(*own, **named)))
+    return list(_leaves(model(*own, **named), unread))
 
 
-def _leaves(value: Any) -> Iterator[Array]:
-    """Copies of the arrays in an output, in order."""
+def _leaves(value: Any, unread: set[str] | None = None) -> Iterator[Array]:
+    """Copies of the arrays in an output, in order; ``unread`` collects the classes of what may hold more."""
     if torch_tensors.is_tensor(value):
         yield np.array(torch_tensors.to_numpy(value.detach()))
     elif mindspore_tensors.is_tensor(value):
         yield np.array(mindspore_tensors.to_numpy(value))
     elif isinstance(value, Mapping):
         for one in value.values():
-            yield from _leaves(one)
+            yield from _leaves(one, unread)
     elif isinstance(value, (tuple, list)):
         for one in value:
-            yield from _leaves(one)
+            yield from _leaves(one, unread)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            yield from _leaves(getattr(value, field.name), unread)
+    elif unread is not None and not isinstance(value, _PLAIN):
+        unread.add(f"{type(value).__module__}.{type(value).__qualname__}")
 
 
 @contextlib.contextmanager
 def evaluated(model: Any, network: Any) -> Iterator[None]:
-    """Both in eval mode and without gradients while a block runs; every module's own mode is as before afterwards."""
-    whole = bool(network.training)
+    """Both in eval mode and without gradients while a block runs; modules' modes and generators are as before afterwards."""
+    whole, generators = bool(network.training), RngState.capture()
     before = [(module, module.training) for side in (model, network) for module in modules(side).values()]
     model.eval()
     network.set_train(False)
@@ -170,6 +185,7 @@ def evaluated(model: Any, network: Any) -> Iterator[None]:
         with require_torch("running the original model").no_grad():
             yield
     finally:
+        generators.restore()
         network.set_train(whole)
         for module, training in before:
             if hasattr(module, "set_train"):

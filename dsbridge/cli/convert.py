@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from dsbridge.cli.live import made
+from dsbridge.cli.live import models
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Plan or convert; 0 if it is fine, 1 if a row is not sure (the plan is printed then, by --dry-run)."""
     from dsbridge.checkpoint import convert, plan  # numpy: not for those who ask another command
 
-    live: dict[str, Any] = {name: made(getattr(arguments, name)) for name in ("model", "network")}
-    options = {"rules": arguments.rules, "key": arguments.key, "dtypes": arguments.dtypes, "trust": arguments.trust, **live}
+    options: dict[str, Any] = {name: getattr(arguments, name) for name in ("rules", "key", "dtypes", "trust")}
+    options["model"], options["network"] = models(arguments)
     if arguments.dry_run:
         found = plan(arguments.source, arguments.target, **options)
         sys.stdout.write((json.dumps(found.to_dict(), indent=2) if arguments.json else str(found)) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import sys
@@ -31,3 +32,16 @@ def made(name: str | None) -> Any:
         raise UsageError(f"cannot find {name}: {exc}", hint="name a function in a module that can be imported here") from exc
     is_model = hasattr(found, "state_dict") or hasattr(found, "parameters_dict")
     return found() if callable(found) and (isinstance(found, type) or not is_model) else found
+
+
+def models(arguments: argparse.Namespace) -> tuple[Any, Any]:
+    """What ``--model`` and ``--network`` name; None for what was not given. Raises ``UsageError``.
+
+    >>> models(argparse.Namespace(model="collections:OrderedDict", network=None))
+    (OrderedDict(), None)
+    """
+    if arguments.network:
+        from dsbridge.frameworks.mindspore_tensors import tensor_type  # imports numpy
+
+        tensor_type()  # on numpy 2 a process's first operation fails, which must not be one of the network's constructor
+    return made(arguments.model), made(arguments.network)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from dsbridge.cli.live import made
+from dsbridge.cli.live import made, models
 from dsbridge.errors import UsageError
 from dsbridge.report import Report
 
@@ -44,10 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
     wants_run = bool(arguments.inputs or arguments.input_shape)
     if wants_run and not (arguments.model and arguments.network):
         raise UsageError("running both models needs both", hint="give --model and --network, or leave the inputs out")
-    inputs = random_inputs(arguments.input_shape) if arguments.input_shape else made(arguments.inputs)
+    drawn = random_inputs(arguments.input_shape or [])
     from dsbridge.checkpoint.compare import compare
 
-    model, network = made(arguments.model), made(arguments.network)
+    model, network = models(arguments)
+    inputs = drawn or made(arguments.inputs)
     reports: dict[str, Report] = {
         "tensors": compare(
             arguments.source,
