@@ -87,7 +87,7 @@ def test_missing_surplus_and_other_dtypes(tmp_path: Path) -> None:
     assert said == {
         "a": "float16[2], float32[2] is expected",
         "b": "it is not in the target",
-        "c": f"element [] is {ml_dtypes.bfloat16(2)}, {ml_dtypes.bfloat16(1)} is expected; 1 of 1 differ",
+        "c": f"element [] is {ml_dtypes.bfloat16(2)!s}, {ml_dtypes.bfloat16(1)!s} is expected; 1 of 1 differ",
         "d": "the target holds it, the plan does not write it",
     }
 

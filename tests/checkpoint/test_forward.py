@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any
 
 import mindspore as ms
@@ -16,6 +18,7 @@ from dsbridge.checkpoint.load import places
 from dsbridge.checkpoint.pairing import modules
 from dsbridge.errors import CheckpointError, VerificationError
 from dsbridge.frameworks.mindspore_tensors import from_numpy
+from dsbridge.frameworks.rng import RngState
 
 NN = torch.nn
 RENAMED = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
@@ -226,6 +229,53 @@ def test_another_number_of_outputs_and_other_shapes_are_errors() -> None:
     network = moved(model, Network())
     network.head = nn.Dense(8, 6)
     assert "shape [4, 6], expected [4, 5]" in str(verify(model, network, images()))
+
+
+@dataclass
+class Record:
+    """What a model may return beside tensors."""
+
+    extra: Any
+
+
+class ModelOutput(OrderedDict):
+    """As transformers' outputs: a mapping."""
+
+
+class Opaque:
+    def __init__(self, extra: Any) -> None:
+        self.extra = extra
+
+
+@pytest.mark.parametrize("wrap", [Record, lambda extra: ModelOutput(extra=extra), lambda extra: {"in": ([extra], None)}])
+def test_tensors_inside_of_any_output_are_compared(wrap: Any) -> None:
+    def reports(factor: float) -> Any:
+        model, network = heads()
+        model.forward = lambda x: (model.shared(x), wrap(model.shared(x)))
+        network.construct = lambda x: (network.dense(x), wrap(network.dense(x) * factor))
+        return verify(model, network, np.random.default_rng(0).standard_normal((4, 3)).astype("f4"))
+
+    same, other = reports(1.0), reports(9.0)
+    assert same.ok and len(same.gaps) == 2
+    assert not other.ok and other.gaps[0].relative < 1e-5 < other.gaps[1].relative
+
+
+def test_an_output_that_is_not_looked_into_is_named() -> None:
+    model, network = heads()
+    model.forward = lambda x: (model.shared(x), Opaque(model.shared(x)), None, 3)
+    network.construct = lambda x: (network.dense(x), Opaque(network.dense(x) * 9), None, 3)
+    report = verify(model, network, np.random.default_rng(0).standard_normal((4, 3)).astype("f4"))
+    (finding,) = report
+    assert (finding.code, finding.severity) == ("output-not-read", "warning") and finding.where.endswith(".Opaque")
+
+
+def test_generators_are_left_as_they_were() -> None:
+    model, network = heads()
+    model.forward = lambda x: model.shared(x) + 0 * torch.rand(1) * np.random.rand()
+    network.construct = lambda x: network.dense(x)
+    before = RngState.capture()
+    assert verify(model, network, np.ones((1, 3), "f4")).ok
+    assert before.is_current()
 
 
 def test_gaps() -> None:

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from dsbridge.checkpoint.formats.pickles import Name, Stub, Vocabulary, load
-from dsbridge.checkpoint.formats.torch_legacy import VOCABULARY, Collector
+from dsbridge.checkpoint.formats.torch_tree import Collector
+from dsbridge.checkpoint.formats.torch_words import VOCABULARY
 from dsbridge.errors import CheckpointError
 
 

@@ -16,7 +16,7 @@ import torch
 from damage import damaged
 
 from dsbridge.checkpoint.convert import convert
-from dsbridge.checkpoint.formats.torch_legacy import Refused
+from dsbridge.checkpoint.formats.torch_words import Refused
 from dsbridge.checkpoint.formats.torch_zip import READER, entries
 from dsbridge.checkpoint.stored import Checkpoint
 from dsbridge.errors import CheckpointError

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from dsbridge.checkpoint.formats.pickles import load
-from dsbridge.checkpoint.formats.torch_legacy import MAX_DEPTH, VOCABULARY
+from dsbridge.checkpoint.formats.torch_tree import MAX_DEPTH
+from dsbridge.checkpoint.formats.torch_words import VOCABULARY
 from dsbridge.checkpoint.formats.torch_zip import read_zip
 from dsbridge.checkpoint.stored import Checkpoint, Span, Stored
 from dsbridge.errors import CheckpointError

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dsbridge.checkpoint.formats.pickles import load
-from dsbridge.checkpoint.formats.torch_legacy import VOCABULARY, Collector, StorageRef, persistent_storage
+from dsbridge.checkpoint.formats.torch_tree import Collector
+from dsbridge.checkpoint.formats.torch_words import VOCABULARY, StorageRef, persistent_storage
 from dsbridge.checkpoint.stored import Checkpoint, Span
 from dsbridge.errors import CheckpointError
 
