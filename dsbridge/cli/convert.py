@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from dsbridge.cli.arguments import there
 from dsbridge.cli.live import models
 
 
@@ -40,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Plan or convert; 0 if it is fine, 1 if a row is not sure (the plan is printed then, by --dry-run)."""
+    there(arguments.source)
     from dsbridge.checkpoint import convert, plan  # numpy: not for those who ask another command
 
     options: dict[str, Any] = {name: getattr(arguments, name) for name in ("rules", "key", "dtypes", "trust")}

@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
-from dsbridge.cli.arguments import not_negative
-from dsbridge.errors import UsageError
+from dsbridge.cli.arguments import not_negative, there
 
 DEFAULT_ROWS = 50
 
@@ -39,9 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     from dsbridge.checkpoint.inspect import difference, inspect  # imports numpy
 
     paths = [path for path in (arguments.first, arguments.second) if path is not None]
-    for path in paths:
-        if not Path(path).exists():
-            raise UsageError(f"{path} is not there")
+    there(*paths)
     limit = DEFAULT_ROWS if arguments.limit is None else arguments.limit or None
     reports = [inspect(path) for path in paths]
     differing = difference(*reports) if len(reports) == 2 else None

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from dsbridge.cli.arguments import there
 from dsbridge.cli.live import made, models
 from dsbridge.errors import UsageError
 from dsbridge.report import Report
@@ -39,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare bit for bit, then (with both models and inputs) audit and run; 1 if anything differs."""
+    there(arguments.source, arguments.target)
     if arguments.inputs and arguments.input_shape:
         raise UsageError("--inputs and --input-shape are two ways to say the same", hint="give one of them")
     wants_run = bool(arguments.inputs or arguments.input_shape)

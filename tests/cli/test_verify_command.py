@@ -126,4 +126,4 @@ def test_as_a_user_runs_it(pair) -> None:
     assert good.returncode == 0 and "6 of 6 tensors" in good.stdout and "forward: 1 output" in good.stdout, good.stderr
     assert not good.stderr
     gone = subprocess.run([*line, "a.pth", "no.ckpt"], capture_output=True, text=True, timeout=60)
-    assert gone.returncode == 1 and "Traceback" not in gone.stderr and "no.ckpt" in gone.stderr
+    assert gone.returncode == 2 and "Traceback" not in gone.stderr and "no.ckpt" in gone.stderr
