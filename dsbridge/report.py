@@ -66,6 +66,10 @@ class Report:
         """Add a finding; one that is already there is not added twice."""
         self._findings.setdefault(Finding(code, severity, where, message, hint))
 
+    def extend(self, findings: Iterable[Finding]) -> None:
+        """Add findings that were made elsewhere, another report's for example."""
+        self._findings.update(dict.fromkeys(findings))
+
     def __len__(self) -> int:
         return len(self._findings)
 

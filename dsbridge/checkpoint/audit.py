@@ -25,7 +25,8 @@ def audit(model: Any, network: Any, paths: Mapping[str, str] | None = None) -> R
     report = Report("audit")
     matched = pairs(model, network, paths)
     by_order = pairs_by_order(model, network, matched, _alike)
-    for path, (module, cell, place) in (matched | by_order).items():
+    paired = matched | by_order
+    for path, (module, cell, place) in paired.items():
         for difference in differences(module, cell):
             ours = f"{difference.cell} vs {difference.torch}" + (f" of {path}, by its place" if path in by_order else "")
             if difference.code == "not-audited":
@@ -35,7 +36,6 @@ def audit(model: Any, network: Any, paths: Mapping[str, str] | None = None) -> R
             else:
                 note = f" ({difference.note})" if difference.note else ""
                 report.add(difference.code, "error", place, f"{ours}: outputs will differ{note}")
-    paired = matched | by_order
     _unpaired(report, "model", modules(model), set(paired), "torch")
     _unpaired(report, "network", modules(network), {place for _, _, place in paired.values()}, "mindspore")
     return report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,17 @@ _MOST_NAMED = 20
 class ComparedReport(Report):
     """What ``compare`` found: ``equal`` of ``tensors`` tensors are what they should be, ``nbytes`` bytes were compared.
 
+    ``module_paths``: those of the plan, for ``audit`` and ``verify``.
+
     >>> print(ComparedReport("b.ckpt", tensors=2, equal=2, nbytes=8))
     b.ckpt: 2 of 2 tensors equal bit for bit, 8 bytes: nothing to report
     """
 
-    def __init__(self, target: str, *, tensors: int, equal: int, nbytes: int) -> None:
+    def __init__(
+        self, target: str, *, tensors: int, equal: int, nbytes: int, module_paths: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(f"{target}: {equal:,} of {tensors:,} tensors equal bit for bit, {nbytes:,} bytes")
-        self.tensors, self.equal, self.nbytes = tensors, equal, nbytes
+        self.tensors, self.equal, self.nbytes, self.module_paths = tensors, equal, nbytes, dict(module_paths or {})
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data, ready for ``json.dumps``."""
@@ -83,9 +87,8 @@ def compare(
         findings.add("surplus", "error", name, "the target holds it, the plan does not write it")
     if len(surplus) > _MOST_NAMED:
         findings.add("surplus", "error", "...", f"and {len(surplus) - _MOST_NAMED} more")
-    report = ComparedReport(str(right.path), tensors=len(expected), equal=equal, nbytes=nbytes)
-    for one in (*found.findings, *findings):
-        report.add(one.code, one.severity, one.where, one.message, one.hint)
+    report = ComparedReport(str(right.path), tensors=len(expected), equal=equal, nbytes=nbytes, module_paths=found.module_paths)
+    report.extend((*found.findings, *findings))
     return report
 
 

@@ -166,8 +166,7 @@ def convert(
     else:
         report = execute(job, writer_for(target), Path(target))
     carry_over(checkpoint, key, Path(target), report)
-    for finding in (*checkpoint.report.findings, *found.findings):
-        report.add(finding.code, finding.severity, finding.where, finding.message, finding.hint)
+    report.extend((*checkpoint.report.findings, *found.findings))
     for row in left_out:
         report.add("left-out", "warning", ", ".join(row.sources), "nothing takes it, and strict=False", "write a rule for it")
     return report

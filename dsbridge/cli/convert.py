@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
 
+from dsbridge.cli import live
 from dsbridge.cli.arguments import there
-from dsbridge.cli.live import models
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     True
     """
     add = parser.add_argument
+    live.configure(parser)
     add("source", metavar="SRC", help="a checkpoint of any known format")
     add(
         "target",
@@ -26,16 +26,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the file to write; .safetensors, .ckpt (MindSpore), .pth, .pt, .bin (torch), or in parts: *.index.json",
     )
     add("--max-shard-size", metavar="SIZE", help="of each part, for a target *.index.json; 5GB by default")
-    add("--model", metavar="MODULE:FACTORY", help="the torch model: a function that makes it, or the model")
-    add("--network", metavar="MODULE:FACTORY", help="the MindSpore network, likewise")
-    add("--rules", default="auto", metavar="FILE", help="a TOML file of rules")
-    add("--key", default="", metavar="NAME", help="the dict in the file that is meant, e.g. state_dict")
     add("--dry-run", action="store_true", help="print the plan and write nothing")
     add("--accept-guesses", action="store_true", help="carry out rows that are only proposed")
     add("--no-strict", action="store_true", help="leave out tensors that nothing takes")
     add("--no-read-back", action="store_true", help="do not compare what was written")
-    add("--dtypes", choices=("target", "keep"), default="target", help="cast to the network's dtypes, or keep the file's")
-    add("--trust", action="store_true", help="let a pickle build its own classes: it may run anything")
     add("--json", action="store_true", help="JSON instead of text")
 
 
@@ -44,8 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     there(arguments.source)
     from dsbridge.checkpoint import convert, plan  # numpy: not for those who ask another command
 
-    options: dict[str, Any] = {name: getattr(arguments, name) for name in ("rules", "key", "dtypes", "trust")}
-    options["model"], options["network"] = models(arguments)
+    options = live.plan_options(arguments)
     if arguments.dry_run:
         found = plan(arguments.source, arguments.target, **options)
         sys.stdout.write((json.dumps(found.to_dict(), indent=2) if arguments.json else str(found)) + "\n")

@@ -34,6 +34,34 @@ def made(name: str | None) -> Any:
     return found() if callable(found) and (isinstance(found, type) or not is_model) else found
 
 
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how a checkpoint is planned, which several commands take.
+
+    >>> parser = argparse.ArgumentParser(); configure(parser)
+    >>> parser.parse_args(["--dtypes", "keep"]).dtypes
+    'keep'
+    """
+    add = parser.add_argument
+    add("--model", metavar="MODULE:FACTORY", help="the torch model: a function that makes it, or the model")
+    add("--network", metavar="MODULE:FACTORY", help="the MindSpore network, likewise")
+    add("--rules", default="auto", metavar="FILE", help="a TOML file of rules")
+    add("--key", default="", metavar="NAME", help="the dict in the file that is meant, e.g. state_dict")
+    add("--dtypes", choices=("target", "keep"), default="target", help="cast to the network's dtypes, or keep the file's")
+    add("--trust", action="store_true", help="let a pickle build its own classes: it may run anything")
+
+
+def plan_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What ``configure``'s options say, as arguments of ``checkpoint.plan``. Raises ``UsageError``.
+
+    >>> parser = argparse.ArgumentParser(); configure(parser)
+    >>> plan_options(parser.parse_args([]))["rules"]
+    'auto'
+    """
+    model, network = models(arguments)
+    given = {name: getattr(arguments, name) for name in ("rules", "key", "dtypes", "trust")}
+    return {"model": model, "network": network, **given}
+
+
 def models(arguments: argparse.Namespace) -> tuple[Any, Any]:
     """What ``--model`` and ``--network`` name; None for what was not given. Raises ``UsageError``.
 

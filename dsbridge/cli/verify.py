@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from dsbridge.cli import live
 from dsbridge.cli.arguments import there
-from dsbridge.cli.live import made, models
 from dsbridge.errors import UsageError
 from dsbridge.report import Report
 
@@ -24,17 +24,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ['2,3', '2,8:int64']
     """
     add = parser.add_argument
+    live.configure(parser)
     add("source", metavar="SRC", help="the checkpoint that was converted")
     add("target", metavar="DST", help="what it was converted to")
-    add("--model", metavar="MODULE:FACTORY", help="the torch model, as for convert")
-    add("--network", metavar="MODULE:FACTORY", help="the MindSpore network, likewise")
-    add("--rules", default="auto", metavar="FILE", help="the TOML file of rules that the conversion used")
-    add("--key", default="", metavar="NAME", help="the dict in the source that is meant, e.g. state_dict")
     add("--inputs", metavar="MODULE:FACTORY", help="run both models on these arrays (one, a tuple, or a dict by argument)")
     add("--input-shape", action="append", metavar="SHAPE", help="or on random ones: 2,3,224,224 or 2,128:int64; repeatable")
     add("--rtol", type=float, default=1e-4, metavar="X", help="largest difference of outputs allowed, relative (default 1e-4)")
-    add("--dtypes", choices=("target", "keep"), default="target", help="cast to the network's dtypes, or keep the file's")
-    add("--trust", action="store_true", help="let a pickle build its own classes: it may run anything")
     add("--json", action="store_true", help="JSON instead of text")
 
 
@@ -47,33 +42,19 @@ def run(arguments: argparse.Namespace) -> int:
     if wants_run and not (arguments.model and arguments.network):
         raise UsageError("running both models needs both", hint="give --model and --network, or leave the inputs out")
     drawn = random_inputs(arguments.input_shape or [])
-    from dsbridge.checkpoint.compare import compare
+    from dsbridge.checkpoint import audit, compare
+    from dsbridge.checkpoint.formats.registry import open_checkpoint
 
-    model, network = models(arguments)
-    inputs = drawn or made(arguments.inputs)
-    reports: dict[str, Report] = {
-        "tensors": compare(
-            arguments.source,
-            arguments.target,
-            model=model,
-            network=network,
-            rules=arguments.rules,
-            key=arguments.key,
-            dtypes=arguments.dtypes,
-            trust=arguments.trust,
-            progress=sys.stderr.isatty(),
-        )
-    }
+    options = live.plan_options(arguments)
+    inputs = drawn or live.made(arguments.inputs)
+    source = open_checkpoint(arguments.source, trust=arguments.trust)
+    compared = compare(source, arguments.target, progress=sys.stderr.isatty(), **options)
+    reports: dict[str, Report] = {"tensors": compared}
+    model, network = options["model"], options["network"]
     if model is not None and network is not None:
-        from dsbridge.checkpoint import audit, plan
-
-        planned = plan(
-            arguments.source, model=model, network=network, rules=arguments.rules, key=arguments.key, trust=arguments.trust
-        )
-        paths = planned.module_paths
-        reports["audit"] = audit(model, network, paths)
+        reports["audit"] = audit(model, network, compared.module_paths)
         if wants_run:
-            reports["outputs"] = _outputs(arguments, model, network, inputs, paths)
+            reports["outputs"] = _outputs(arguments, source, model, network, inputs, compared.module_paths)
     if arguments.json:
         data = {name: report.to_dict() for name, report in reports.items()}
         sys.stdout.write(json.dumps({"ok": all(report.ok for report in reports.values()), **data}, indent=2) + "\n")
@@ -82,14 +63,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if all(report.ok for report in reports.values()) else 1
 
 
-def _outputs(arguments: argparse.Namespace, model: Any, network: Any, inputs: Any, paths: Mapping[str, str]) -> Any:
+def _outputs(
+    arguments: argparse.Namespace, source: Any, model: Any, network: Any, inputs: Any, paths: Mapping[str, str]
+) -> Any:
     """Each file in its model, then both on the same inputs."""
-    from dsbridge.checkpoint import load, verify
+    from dsbridge.checkpoint import load, load_torch, verify
     from dsbridge.checkpoint.convert import leads_back
-    from dsbridge.checkpoint.formats.registry import open_checkpoint
-    from dsbridge.checkpoint.load_torch import load_torch
 
-    source = open_checkpoint(arguments.source, trust=arguments.trust)
     back = leads_back(source, model, network)
     load_torch(arguments.target if back else source, model, key="" if back else arguments.key)
     load(source if back else arguments.target, network)

@@ -45,8 +45,7 @@ class TransformReport(Report):
     def with_measured(self, measured: Sequence[Measured]) -> TransformReport:
         """The same report with measurements; an operation that differs by more than was stated is an error."""
         report = TransformReport(self.title, self.rows, measured)
-        for finding in self.findings:
-            report.add(finding.code, finding.severity, finding.where, finding.message, finding.hint)
+        report.extend(self.findings)
         bounds: dict[int, float | None] = {row.position: row.tolerance for row in self.rows}
         bounds[0] = 0 if all(row.exactness == "exact" for row in self.rows) else None
         names = {row.position: row.source for row in self.rows} | {0: "the whole pipeline"}
