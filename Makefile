@@ -1,6 +1,8 @@
 # Two commands do everything: `make demo` and `make test`. Both set up what is missing.
 PYTHON ?= python3
 LANE ?= np1
+# Two: what the tests' time limits were set with. Each process of tests imports torch and mindspore, half a gigabyte.
+JOBS ?= 2
 VENV_np1 := .venv
 VENV_np2 := .venv-np2
 VENV := $(VENV_$(LANE))
@@ -37,7 +39,7 @@ demo: $(READY)
 	@$(BIN)/python examples/01_wrap_dataset.py
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist worksteal
 
 test-np2:
 	$(MAKE) test LANE=np2
