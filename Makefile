@@ -1,7 +1,7 @@
 # Two commands do everything: `make demo` and `make test`. Both set up what is missing.
 PYTHON ?= python3
 LANE ?= np1
-# Two: what the tests' time limits were set with. Each process of tests imports torch and mindspore, half a gigabyte.
+# Tests at a time. Two is what CI's two cores carry; each process imports torch and mindspore, half a gigabyte.
 JOBS ?= 2
 VENV_np1 := .venv
 VENV_np2 := .venv-np2

@@ -48,13 +48,15 @@ def test_kept_batches_stay_and_dropped_memory_is_recycled() -> None:
     loader = dsb.DataLoader(data, batch_size=8)
     dataset = dsb.to_mindspore(loader)
     kept = [row[0] for row in dataset.create_tuple_iterator(num_epochs=1)]
-    allocated = loader._pool.allocated
-    for _ in range(2):
+    for _ in range(3):
         for _ in dataset.create_tuple_iterator(num_epochs=1):
             pass
     assert [batch.asnumpy()[:, 0, 0].tolist() for batch in kept] == np.arange(256.0).reshape(32, 8).tolist()
+    allocated = loader._pool.allocated
+    for _ in dataset.create_tuple_iterator(num_epochs=1):
+        pass
     # How many MindSpore holds at a time depends on its threads, and what is free beyond a few is given back.
-    assert loader._pool.allocated - allocated <= 2 * 32 // 3
+    assert loader._pool.allocated <= allocated + 32 // 8
 
 
 def test_prefetch_depth_is_lowered_for_this_node_only() -> None:
