@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sized
 from dataclasses import replace
 from typing import Any
+from weakref import WeakSet
 
 from dsbridge.frameworks import torch_data
 from dsbridge.frameworks.rng import RngState, untouched
@@ -142,6 +143,7 @@ class DataLoader:
         self._output = Output(output, self._pool)
         self._epoch, self._pinned = 0, False
         self._pool_of_workers: WorkerPool | None = None
+        self._with_workers: WeakSet[ParallelIterator] = WeakSet()
         self._spare_segments: list[Segment] = []
         self._workers_seed = 0  # the base seed of the workers there are
         self._progress: Progress | None = None
@@ -218,6 +220,7 @@ class DataLoader:
         iterator: SerialIterator | ParallelIterator
         if self.num_workers:
             iterator = ParallelIterator(self, progress, keys, resumed=None if saved is None else saved.workers)
+            self._with_workers.add(iterator)
         else:
             iterator = SerialIterator(self, progress, keys)
         if saved is None:
@@ -362,11 +365,16 @@ class DataLoader:
         return iterator
 
     def close(self) -> None:
-        """Stop the workers. Batches that are still held stay valid; the loader can be used again."""
+        """Stop the workers, those of iterations under way too: their next batch is a RuntimeError.
+
+        Batches that are still held stay valid; the loader can be used again.
+        """
         self._progress = None
         if self._pool_of_workers is not None:
             self._pool_of_workers.close()
             self._pool_of_workers = None
+        for iterator in list(self._with_workers):
+            iterator.close()
 
     def __enter__(self) -> DataLoader:
         return self

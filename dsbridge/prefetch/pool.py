@@ -162,10 +162,10 @@ class WorkerPool:
         start = time.monotonic()
         deadline = None if timeout_s is None else start + timeout_s
         while True:
+            self._check_open()
             for number in numbers:
                 if number in self._done:
                     return self._take(number)
-            self._check_open()
             if self._collect():
                 continue
             if not any(number in self._under_way for number in numbers):

@@ -51,6 +51,15 @@ def test_leaving_the_loop(scene: Any) -> None:
             exc = raises(RuntimeError, lambda: list(it))
             assert "closed" in str(exc), exc
             assert first[1, 0] == 1
+            for persistent_workers in (False, True):  # held on to, as a traceback does
+                with loader(rng=rng, persistent_workers=persistent_workers) as left:
+                    held = iter(left)
+                    first = next(held)
+                assert no_children(), "close of an iteration under way"
+                for _ in range(2):
+                    exc = raises(RuntimeError, lambda: next(held))
+                    assert "closed" in str(exc), exc
+                assert first[1, 0] == 1
         start = time.monotonic()
         for rng in ("torch", "sample"):
             leave(rng)

@@ -447,6 +447,16 @@ def test_time_limit() -> None:
     pool.close()
 
 
+def test_closed_pool_hands_over_nothing() -> None:
+    """A result that had come in before the end is not handed over after it: its slot may serve the next pool by then."""
+    pool = make_pool(1)
+    first, second = pool.submit(b"add 1", 0, None), pool.submit(b"add 2", 0, None)
+    finish(pool, second)
+    pool.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        pool.wait([first], 20)
+
+
 def test_shared_tasks_go_to_whoever_is_free() -> None:
     """While one worker is busy the other does the rest."""
     pool = make_pool(shared_tasks=True)
