@@ -103,7 +103,8 @@ def _tell_unwritten(findings: Report, row: Row) -> None:
 def _differences(row: Row, left: Checkpoint, right: Checkpoint, advance: Any) -> Iterator[tuple[str, str]]:
     """(target, what differs) of one row; "" for what is equal."""
     outlines = dict(zip(row.targets, zip(row.dtypes, row.shapes, strict=True), strict=True))
-    for name, chunks in pieces(row, left):
+    for piece in pieces(row, left):
+        name = piece.name
         stored = right.tensors.get(name)
         if stored is None:
             yield name, "it is not in the target"
@@ -112,7 +113,7 @@ def _differences(row: Row, left: Checkpoint, right: Checkpoint, advance: Any) ->
         if (stored.dtype, stored.shape) != (dtype, shape):
             yield name, f"{stored.dtype}{list(stored.shape)}, {dtype}{list(shape)} is expected"
             continue
-        yield name, _first_difference(stored, chunks, advance)
+        yield name, _first_difference(stored, piece.chunks, advance)
 
 
 def _first_difference(stored: Stored, chunks: Iterable[Chunk], advance: Any) -> str:

@@ -26,7 +26,17 @@ from dsbridge.schema.dtypes import lookup, numpy_dtype
 SHOWN = 20
 """How many rows an error message lists."""
 
+
 Chunk = bytes | memoryview
+
+
+@dataclass(slots=True)
+class Piece:
+    """One target's bytes on their way; ``crc``: their CRC-32 where the source states it, and ``chunks`` compares; else 0."""
+
+    name: str
+    chunks: Iterable[Chunk]
+    crc: int = 0
 
 
 @dataclass(slots=True)
@@ -195,39 +205,46 @@ def _write(
     sums: dict[str, int] = {}
     for row in rows:
         # A generator, so that arrays of a row are let go before those of the next are read.
-        for name, chunks in pieces(row, checkpoint):
-            writer.write(name, _counted(name, chunks, sums if summed else None, advance))
+        for piece in pieces(row, checkpoint):
+            if summed:
+                writer.write(piece.name, _summed(piece, sums, advance))
+            else:
+                writer.write(piece.name, _counted(piece.chunks, advance))
     return sums
 
 
-def _counted(
-    name: str, chunks: Iterable[Chunk], sums: dict[str, int] | None, advance: Callable[[int], object]
-) -> Iterator[Chunk]:
-    crc = 0
+def _counted(chunks: Iterable[Chunk], advance: Callable[[int], object]) -> Iterator[Chunk]:
     for chunk in chunks:
-        if sums is not None:
-            crc = zlib.crc32(chunk, crc)
         yield chunk
         advance(len(chunk))
-    if sums is not None:
-        sums[name] = crc
 
 
-def pieces(row: Row, checkpoint: Checkpoint) -> Iterator[tuple[str, Iterable[Chunk]]]:
-    """(target, its bytes in chunks) of one row, in order; what is not moved is never whole in memory."""
+def _summed(piece: Piece, sums: dict[str, int], advance: Callable[[int], object]) -> Iterator[Chunk]:
+    crc = 0
+    for chunk in _counted(piece.chunks, advance):
+        if not piece.crc:
+            crc = zlib.crc32(chunk, crc)
+        yield chunk
+    sums[piece.name] = piece.crc or crc
+
+
+def pieces(row: Row, checkpoint: Checkpoint) -> Iterator[Piece]:
+    """The targets of one row, in order; what is not moved is never whole in memory."""
     if not row.targets:
         return
     sources = [checkpoint.tensors[name] for name in row.sources]
     if len(sources) == len(row.targets) == 1 and not any(operation.moves_bytes for operation in row.operations):
         _check_stream(row, sources[0])
-        yield row.targets[0], sources[0].chunks()
+        (stored,) = sources
+        stated = stored.spans[0].crc if len(stored.spans) == 1 and stored.strides is None else 0
+        yield Piece(row.targets[0], stored.chunks(), stated)
         return
     arrays: tuple[Array, ...] = tuple(stored.read() for stored in sources)
     for operation in row.operations:
         arrays = operation.apply(arrays)
     _check_arrays(row, arrays)
     for name, array in zip(row.targets, arrays, strict=True):
-        yield name, contiguous_chunks(array)
+        yield Piece(name, contiguous_chunks(array))
 
 
 def _check_stream(row: Row, stored: Stored) -> None:

@@ -26,11 +26,11 @@ from dsbridge.checkpoint.scheduler import Schedule, next_rates
 from dsbridge.errors import CheckpointError
 from dsbridge.frameworks import mindspore_tensors
 from dsbridge.frameworks.detect import require_mindspore
-from dsbridge.report import Report
+from dsbridge.report import Report, Reported
 
 
 @dataclass(frozen=True, slots=True)
-class OptimizerReport:
+class OptimizerReport(Reported):
     """What ``convert_optimizer`` and ``optimizer_to_torch`` did; ``print`` it.
 
     ``verdict``: "exact" or "approximate" (the findings say under which condition). ``step``: torch's count, None where unknown.
@@ -54,6 +54,12 @@ class OptimizerReport:
             for side, rates in zip(("torch", "MindSpore"), sides, strict=True):
                 lines.append(f"  group {group}, next learning rates, {side:9}: {', '.join(f'{rate:.9g}' for rate in rates)}")
         return "\n".join([*lines, str(self.report)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The outcome as plain data, ready for ``json.dumps``."""
+        found = {name: getattr(self, name) for name in ("torch_class", "target", "verdict", "step")}
+        moved = [[list(link.sources), list(link.targets)] for link in self.moved]
+        return {**found, "moved": moved, "rates": [list(map(list, sides)) for sides in self.rates], **self.report.to_dict()}
 
 
 def convert_optimizer(

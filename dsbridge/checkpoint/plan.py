@@ -21,11 +21,11 @@ from dsbridge.checkpoint.stored import Checkpoint
 from dsbridge.checkpoint.trees import Leaf, Tree
 from dsbridge.checkpoint.user_rules import by_rules, registered
 from dsbridge.errors import CheckpointError
-from dsbridge.report import Finding, Report
+from dsbridge.report import Finding, Report, Reported
 
 
 @dataclass(slots=True)
-class CheckpointPlan:
+class CheckpointPlan(Reported):
     """Rows for all sources and targets, and findings about them.
 
     ``sources``: what is converted, by its name in the file. ``paths``: {written name: structural path} of the targets.
