@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dsbridge.errors import VerificationError
+from dsbridge.styles import repr_html
 
 SEVERITIES = ("info", "warning", "error")
 
@@ -34,6 +35,33 @@ class Finding:
     def __str__(self) -> str:
         hint = f" (hint: {self.hint})" if self.hint else ""
         return f"{self.severity} {self.code} [{self.where}]: {self.message}{hint}"
+
+
+class Reported:
+    """What a result with a ``report`` among its fields shares with reports: the same ways to ask and to refuse."""
+
+    __slots__ = ()
+    report: Report
+
+    @property
+    def ok(self) -> bool:
+        """True unless a finding is an error."""
+        return self.report.ok
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The findings, in the order in which they were made."""
+        return self.report.findings
+
+    def raise_if(self, worse_than: str = "warning") -> None:
+        """Raise ``VerificationError`` if a finding is worse than the severity given."""
+        self.report.raise_if(worse_than)
+
+    def raise_if_failed(self) -> None:
+        """Raise ``VerificationError`` unless no finding is an error."""
+        self.report.raise_if_failed()
+
+    _repr_html_ = repr_html
 
 
 class Report:
@@ -81,6 +109,8 @@ class Report:
 
     def __repr__(self) -> str:
         return f"Report({self.title!r}, {len(self)} findings, ok={self.ok})"
+
+    _repr_html_ = repr_html
 
     def __str__(self) -> str:
         if not self._findings:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dsbridge.report import Finding, Report
+from dsbridge.styles import repr_html
 
 _LOSSES = ("skipped_samples", "skipped_batches", "replaced_samples", "spilled_batches", "restarts", "pickled_columns")
 
@@ -60,6 +61,8 @@ class LoaderStats:
         if self.spilled_batches > self.batches / 2:
             return f"slots held by you: most batches were copied out, because earlier ones are kept; {share}"
         return f"loader-bound: {share}, add workers" if self.waiting > 0.5 else f"trainer-bound: {share}"
+
+    _repr_html_ = repr_html
 
     def __str__(self) -> str:
         head = f"{self.batches} batches, {self.samples} samples, {self.bytes / 1e6:.1f} MB"

@@ -12,6 +12,7 @@ from dsbridge.loader.dataloader import DataLoader
 from dsbridge.pipeline.lift import Found, KeyedDataset, KeyedTransform, find_transforms, replaced
 from dsbridge.pipeline.plan_report import PlanReport, plan_report
 from dsbridge.pipeline.to_mindspore import to_mindspore
+from dsbridge.styles import repr_html
 from dsbridge.transforms.translation import Translation, translate
 
 ENGINES = ("core", "map")
@@ -125,6 +126,8 @@ class PipelinePlan:
         from dsbridge.pipeline.plan_emit import emit
 
         return emit(self)
+
+    _repr_html_ = repr_html
 
     def __str__(self) -> str:
         return str(self.report)

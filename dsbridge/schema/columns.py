@@ -11,6 +11,7 @@ import numpy as np
 from dsbridge.errors import SchemaError
 from dsbridge.schema.dtypes import plain_name
 from dsbridge.schema.structure import Path, Structure
+from dsbridge.styles import repr_html
 
 Shape = tuple[int | None, ...]
 
@@ -91,6 +92,8 @@ class Schema:
             if column.name == key:
                 return column
         raise KeyError(f"no column {key!r}; there are {list(self.names)}")
+
+    _repr_html_ = repr_html
 
     def __str__(self) -> str:
         rows = [("column", "dtype", "shape")]
