@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from dsbridge.checkpoint.formats.registry import open_checkpoint
 from dsbridge.checkpoint.stored import Checkpoint, Stored
-from dsbridge.report import SEVERITIES, Report
+from dsbridge.report import SEVERITIES, Report, Reported
+from dsbridge.styles import repr_html
 
 _SHOWN = 60  # characters of a value
 _MOST_OTHER = 1000  # rows of other content
@@ -44,7 +46,7 @@ class TensorLine:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckpointReport:
+class CheckpointReport(Reported):
     """The outcome of ``inspect``. ``other``: what is there besides tensors, summarised, by its place in the file.
 
     >>> print(CheckpointReport("a.ckpt", "mindspore-ckpt", (TensorLine("w", "int8", (2,), 2),), 2))
@@ -65,22 +67,39 @@ class CheckpointReport:
         """Whether no finding is worse than "info"."""
         return all(finding.severity == SEVERITIES[0] for finding in self.report)
 
+    def matching(self, pattern: str) -> CheckpointReport:
+        """The same of those tensors whose names the regular expression is found in. Raises re.error.
+
+        >>> both = (TensorLine("conv.w", "int8", (2,), 2), TensorLine("fc.w", "int8", (2,), 2))
+        >>> CheckpointReport("a.ckpt", "mindspore-ckpt", both, 4).matching("^fc").nbytes
+        2
+        """
+        found = tuple(line for line in self.tensors if re.search(pattern, line.name))
+        return replace(self, tensors=found, nbytes=sum(line.nbytes for line in found if not line.tied_to))
+
+    @property
+    def title(self) -> str:
+        """The first line: path, format, how many tensors and bytes."""
+        plural = "" if len(self.tensors) == 1 else "s"
+        return f"{printable(self.path)}: {self.format}, {len(self.tensors):,} tensor{plural}, {self.nbytes:,} bytes"
+
     def text(self, limit: int | None = None) -> str:
         """The table, with at most ``limit`` tensors; how many were left out is said.
 
         >>> CheckpointReport("a", "safetensors", (), 0).text()
         'a: safetensors, 0 tensors, 0 bytes'
         """
-        plural = "" if len(self.tensors) == 1 else "s"
-        lines = [f"{_line(self.path)}: {self.format}, {len(self.tensors):,} tensor{plural}, {self.nbytes:,} bytes"]
+        lines = [self.title]
         shown = self.tensors[:limit]
-        rows = [(_line(t.name), t.kind, f"{t.nbytes:,}" if not t.tied_to else f"tied to {_line(t.tied_to)}") for t in shown]
-        lines += _columns(rows)
+        rows = [
+            (printable(t.name), t.kind, f"{t.nbytes:,}" if not t.tied_to else f"tied to {printable(t.tied_to)}") for t in shown
+        ]
+        lines += aligned(rows)
         if len(shown) < len(self.tensors):
             lines.append(f"  ... and {len(self.tensors) - len(shown):,} more")
         for title, entries in (("metadata", self.metadata), ("other content", self.other)):
             if entries:
-                lines += [f"{title}:", *_columns([(_line(key), _cut(value)) for key, value in entries.items()])]
+                lines += [f"{title}:", *aligned([(printable(key), _cut(value)) for key, value in entries.items()])]
         return "\n".join([*lines, *([str(self.report)] if len(self.report) else [])])
 
     def __str__(self) -> str:
@@ -175,17 +194,17 @@ def _summary(value: Any) -> str:
     return short or f"{type(value).__name__} of {len(value):,}: {tensors:,} tensors, {values:,} other values"
 
 
-def _line(text: Any) -> str:
+def printable(text: Any) -> str:
     """Without line breaks and control characters: names come from files."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(text))
 
 
 def _cut(value: Any) -> str:
-    text = _line(value if isinstance(value, str) else repr(value))
+    text = printable(value if isinstance(value, str) else repr(value))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text):,} characters)"
 
 
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [("  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))).rstrip() for row in rows]
 
@@ -221,15 +240,17 @@ class Difference:
         >>> Difference("a", "b", 7, (), (), (), ()).text()
         'a and b: 7 tensors alike by name, shape and dtype, 0 differ (values were not compared)'
         """
-        rows = [(f"only in {self.first}", _line(name)) for name in self.only_first]
-        rows += [(f"only in {self.second}", _line(name)) for name in self.only_second]
-        rows += [("shape", f"{_line(name)}  {list(a)}  {list(b)}") for name, a, b in self.shapes]
-        rows += [("dtype", f"{_line(name)}  {a}  {b}") for name, a, b in self.dtypes]
+        rows = [(f"only in {self.first}", printable(name)) for name in self.only_first]
+        rows += [(f"only in {self.second}", printable(name)) for name in self.only_second]
+        rows += [("shape", f"{printable(name)}  {list(a)}  {list(b)}") for name, a, b in self.shapes]
+        rows += [("dtype", f"{printable(name)}  {a}  {b}") for name, a, b in self.dtypes]
         names = {*self.only_first, *self.only_second, *(row[0] for row in (*self.shapes, *self.dtypes))}
-        title = f"{_line(self.first)} and {_line(self.second)}: {self.alike:,} tensors alike by name, shape and dtype"
-        lines = [f"{title}, {len(names):,} differ (values were not compared)", *_columns(rows[:limit])]
+        title = f"{printable(self.first)} and {printable(self.second)}: {self.alike:,} tensors alike by name, shape and dtype"
+        lines = [f"{title}, {len(names):,} differ (values were not compared)", *aligned(rows[:limit])]
         shown = len(rows[:limit])
         return "\n".join([*lines, *([f"  ... and {len(rows) - shown:,} more"] if shown < len(rows) else [])])
+
+    _repr_html_ = repr_html
 
     def __str__(self) -> str:
         return self.text()

@@ -65,7 +65,7 @@ def open_path(path: Any) -> ArrowTable:
 
     Recognised by content, not by name. Raises ``SchemaError`` for anything else, FileNotFoundError if it is missing.
     """
-    pa = _pyarrow()
+    pa = require_pyarrow()
     path = Path(os.fspath(path))
     if path.is_dir():
         import pyarrow.dataset
@@ -85,7 +85,8 @@ def open_path(path: Any) -> ArrowTable:
         raise SchemaError(f"{path} is neither Parquet nor Arrow IPC", hint=f"pyarrow says: {exc}") from exc
 
 
-def _pyarrow() -> Any:
+def require_pyarrow() -> Any:
+    """Import and return pyarrow; raises ``MissingDependencyError`` where it is not installed."""
     try:
         import pyarrow
         import pyarrow.ipc
