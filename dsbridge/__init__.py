@@ -24,6 +24,7 @@ _HOMES = {
     "LoaderStats": "loader.stats",
     "to_mindspore": "pipeline.to_mindspore",
     "plan": "pipeline.plan",
+    "doctor": "environment.doctor",
     "Finding": "report",
     "Report": "report",
     "DsbridgeError": "errors",
@@ -62,6 +63,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from dsbridge import checkpoint, errors, transforms
+    from dsbridge.environment.doctor import doctor
     from dsbridge.errors import (
         CheckpointError,
         DsbridgeError,

@@ -6,6 +6,7 @@ If a user passes an object of library X, X is in ``sys.modules`` already.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from types import ModuleType
 from typing import Any
@@ -76,3 +77,17 @@ def require_mindspore(purpose: str) -> ModuleType:
         return importlib.import_module("mindspore")
     except ImportError as exc:
         raise MissingDependencyError("mindspore", purpose) from exc
+
+
+def require_installed(*names: str, purpose: str) -> None:
+    """Raise ``MissingDependencyError`` for the first package that cannot be found; imports none.
+
+    >>> require_installed("json", purpose="an example")
+    """
+    for name in names:
+        try:
+            there = importlib.util.find_spec(name) is not None
+        except (ImportError, ValueError):  # blocked, or None in sys.modules
+            there = False
+        if not there:
+            raise MissingDependencyError(name, purpose)

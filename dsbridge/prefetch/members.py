@@ -85,6 +85,7 @@ class Crew:
             journal,
             alone,
             others,
+            os.getpid(),
         )
         process = self._context.Process(target=worker_main, args=(self._program, link), daemon=True)
         with interrupts_wait():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import gc
 import os
@@ -10,6 +11,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -118,7 +120,7 @@ class Link:
 
     ``shared`` is the pipe of tasks that anybody may take, if there is one; ``alone``: not before one task of its own is
     done. ``journal`` is what a predecessor left. ``others`` are pipes of the trainer whose writing ends keep
-    other workers from seeing that it is gone.
+    other workers from seeing that it is gone. ``trainer`` is its pid.
     """
 
     worker: int
@@ -132,12 +134,15 @@ class Link:
     journal: bytes = b""
     alone: bool = False
     others: tuple[Pipe, ...] = ()
+    trainer: int = 0
 
 
 def worker_main(program: Program, link: Link) -> None:
     """The life of a worker: until it is told to stop, or the trainer is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with contextlib.suppress(OSError):  # a /proc that is hidden or read-only
+        Path("/proc/self/comm").write_text(f"dsb:{link.trainer}")  # for ps, top, and whoever looks for workers left behind
     faulthandler.register(signal.SIGUSR2, file=link.stack.writer, all_threads=False, chain=False)
     for pipe in link.others:
         pipe.close_writer()
