@@ -31,3 +31,16 @@ def there(*paths: str) -> None:
     for path in paths:
         if not Path(path).exists():
             raise UsageError(f"{path} is not there")
+
+
+def writable(*paths: str | None) -> None:
+    """Raise ``UsageError`` for a file that cannot be written because its folder is not there: before the work, not after.
+
+    >>> writable(None, "-", "no/such/folder/out.py")
+    Traceback (most recent call last):
+    ...
+    dsbridge.errors.UsageError: cannot write no/such/folder/out.py: its folder does not exist
+    """
+    for path in paths:
+        if path not in (None, "-") and not Path(str(path)).resolve().parent.is_dir():
+            raise UsageError(f"cannot write {path}: its folder does not exist")

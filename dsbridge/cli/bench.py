@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 from dsbridge.bench import own, page, plot, tables, targets
@@ -14,8 +13,10 @@ from dsbridge.bench.contenders import CONTENDERS, OWN_CONTENDERS, find
 from dsbridge.bench.results import Results
 from dsbridge.bench.runner import Plan, Runner
 from dsbridge.bench.workloads import WORKLOADS
-from dsbridge.cli.arguments import not_negative
+from dsbridge.cli.arguments import not_negative, writable
+from dsbridge.cli.output import say, say_json
 from dsbridge.errors import UsageError
+from dsbridge.frameworks.detect import require_installed
 
 
 def _positive(text: str) -> int:
@@ -111,13 +112,6 @@ def _progress(text: str, begin: float = time.monotonic()) -> None:  # when this 
     sys.stderr.flush()
 
 
-def _check_files(paths: Iterable[str | None]) -> None:
-    """Say before measuring for minutes, not after, that a file cannot be written."""
-    for path in paths:
-        if path not in (None, "-") and not Path(str(path)).resolve().parent.is_dir():
-            raise UsageError(f"cannot write {path}: its folder does not exist")
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Measure and report; 1 if a contender failed, or with --check a target was missed.
 
@@ -128,10 +122,11 @@ def run(arguments: argparse.Namespace) -> int:
     0
     """
     if arguments.list:
-        sys.stdout.write(listing() + "\n")
+        say(listing())
         return 0
     plan = make_plan(arguments)
-    _check_files((arguments.json, arguments.html, arguments.plot))
+    writable(arguments.json, arguments.html, arguments.plot)
+    require_installed("torch", "mindspore", purpose="a benchmark")
     if arguments.plot:
         plot.check_path(arguments.plot)
         plot.require_matplotlib()
@@ -149,14 +144,14 @@ def measure(plan: Plan) -> Results:
 def report(results: Results, arguments: argparse.Namespace) -> int:
     """Write the results wherever they are wanted and return the exit code."""
     outcomes = targets.check(results) if arguments.check else []
-    data = json.dumps(results.to_dict() | ({"targets": [o.to_dict() for o in outcomes]} if arguments.check else {}), indent=2)
+    data = results.to_dict() | ({"targets": [o.to_dict() for o in outcomes]} if arguments.check else {})
     if arguments.json == "-":
-        sys.stdout.write(data + "\n")
+        say_json(data)
     else:
         checked = ["", tables.outcomes_text(outcomes)] if arguments.check else []
-        sys.stdout.write("\n".join([tables.text(results), *checked]) + "\n")
+        say("\n".join([tables.text(results), *checked]))
         if arguments.json:
-            Path(arguments.json).write_text(data + "\n")
+            Path(arguments.json).write_text(json.dumps(data, indent=2) + "\n")
     if arguments.html:
         Path(arguments.html).write_text(page.html(results, outcomes))
     if arguments.plot:

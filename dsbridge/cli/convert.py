@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from dsbridge.cli import live
 from dsbridge.cli.arguments import there
+from dsbridge.cli.output import conclude
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = live.plan_options(arguments)
     if arguments.dry_run:
         found = plan(arguments.source, arguments.target, **options)
-        sys.stdout.write((json.dumps(found.to_dict(), indent=2) if arguments.json else str(found)) + "\n")
-        return 0 if found.ok else 1
+        return conclude(arguments, found)
     report = convert(
         arguments.source,
         arguments.target,
@@ -53,5 +52,4 @@ def run(arguments: argparse.Namespace) -> int:
         progress=sys.stderr.isatty(),
         **options,
     )
-    sys.stdout.write((json.dumps(report.to_dict(), indent=2) if arguments.json else str(report)) + "\n")
-    return 0 if report.ok else 1
+    return conclude(arguments, report)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from dsbridge.cli import live
 from dsbridge.cli.arguments import there
+from dsbridge.cli.output import say, say_json
 from dsbridge.errors import UsageError
 from dsbridge.report import Report
 
@@ -55,12 +55,12 @@ def run(arguments: argparse.Namespace) -> int:
         reports["audit"] = audit(model, network, compared.module_paths)
         if wants_run:
             reports["outputs"] = _outputs(arguments, source, model, network, inputs, compared.module_paths)
+    ok = all(report.ok for report in reports.values())
     if arguments.json:
-        data = {name: report.to_dict() for name, report in reports.items()}
-        sys.stdout.write(json.dumps({"ok": all(report.ok for report in reports.values()), **data}, indent=2) + "\n")
+        say_json({"ok": ok, **{name: report.to_dict() for name, report in reports.items()}})
     else:
-        sys.stdout.write("\n".join(map(str, reports.values())) + "\n")
-    return 0 if all(report.ok for report in reports.values()) else 1
+        say("\n".join(map(str, reports.values())))
+    return 0 if ok else 1
 
 
 def _outputs(
