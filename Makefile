@@ -9,18 +9,23 @@ VENV := $(VENV_$(LANE))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Not compiled ahead: that takes as long as all else, for modules most of which nobody imports.
+PIP := --quiet --disable-pip-version-check --no-compile
+
 PEERS := .venv-peers
 PAIRS := .venv-pairs
+DOCS := .venv-docs
 BENCH_OUT := build/bench
 
-.PHONY: help setup demo test test-np2 test-slow test-pairs lint coverage bench bench-peers bench-overhead examples clean
+.PHONY: help setup demo test test-np2 test-slow test-pairs lint coverage docs bench bench-peers bench-overhead examples clean
 
 help:
 	@echo "make demo      set up .venv and train a MindSpore network on a torch Dataset"
 	@echo "make test      run the test suite (make test-np2: on numpy 2; make test-slow: the slow ones)"
 	@echo "make test-pairs  convert models of torchvision, timm and transformers to mindcv's, in an environment of their own"
 	@echo "make lint      ruff, mypy, import-linter"
-	@echo "make coverage  the tests with line coverage"
+	@echo "make coverage  the tests with line coverage, which must not fall below 92 %"
+	@echo "make docs      the site, into build/site/index.html"
 	@echo "make bench     dsbridge against torch and MindSpore, into $(BENCH_OUT) (make bench-peers: grain and spdl too;"
 	@echo "               make bench-overhead: benchmarks/overhead.py, one process); twenty minutes or more"
 	@echo "make examples  every example"
@@ -31,8 +36,8 @@ setup: $(READY)
 $(VENV)/.ready: setup.cfg setup.py constraints/$(LANE).txt
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints/$(LANE).txt torch mindspore
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints/$(LANE).txt -e .[dev]
+	$(BIN)/pip install $(PIP) -c constraints/$(LANE).txt torch mindspore
+	$(BIN)/pip install $(PIP) -c constraints/$(LANE).txt -e .[dev]
 	touch $@
 
 demo: $(READY)
@@ -57,8 +62,19 @@ lint: $(READY)
 	$(BIN)/lint-imports --config setup.cfg
 
 coverage: $(READY)
-	$(BIN)/coverage run --source dsbridge -m pytest -m "not slow"
-	$(BIN)/coverage report -m
+	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist worksteal --cov dsbridge --cov-report term:skip-covered --cov-fail-under 92
+
+docs: $(DOCS)/.ready
+	$(DOCS)/bin/python docs/make_site.py
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict  # --quiet would make --strict blind
+
+# mkdocstrings reads docstrings without importing; make_site.py asks the commands for their help, which needs no framework.
+$(DOCS)/.ready: setup.cfg setup.py constraints/docs.txt
+	rm -rf $(DOCS)
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install $(PIP) -r constraints/docs.txt
+	$(DOCS)/bin/pip install $(PIP) --no-deps -e .
+	touch $@
 
 bench: $(READY)
 	mkdir -p $(BENCH_OUT)
@@ -72,16 +88,16 @@ bench-peers: $(PEERS)/.ready
 $(PEERS)/.ready: setup.cfg setup.py constraints/np1.txt constraints/peers.txt
 	rm -rf $(PEERS)
 	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -c constraints/np1.txt torch==2.13.0 mindspore==2.10.0
-	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -c constraints/np1.txt -r constraints/peers.txt -e .[plot,vision]
+	$(PEERS)/bin/pip install $(PIP) -c constraints/np1.txt torch==2.13.0 mindspore==2.10.0
+	$(PEERS)/bin/pip install $(PIP) -c constraints/np1.txt -r constraints/peers.txt -e .[plot,vision]
 	touch $@
 
 # So are the model zoos.
 $(PAIRS)/.ready: setup.cfg setup.py constraints/np1.txt constraints/pairs.txt
 	rm -rf $(PAIRS)
 	$(PYTHON) -m venv $(PAIRS)
-	$(PAIRS)/bin/pip install --quiet --disable-pip-version-check -c constraints/np1.txt torch==2.13.0 mindspore==2.10.0
-	$(PAIRS)/bin/pip install --quiet --disable-pip-version-check -c constraints/np1.txt -r constraints/pairs.txt -e .[dev]
+	$(PAIRS)/bin/pip install $(PIP) -c constraints/np1.txt torch==2.13.0 mindspore==2.10.0
+	$(PAIRS)/bin/pip install $(PIP) -c constraints/np1.txt -r constraints/pairs.txt -e .[dev]
 	touch $@
 
 bench-overhead: $(READY)
@@ -91,4 +107,4 @@ examples: $(READY)
 	for example in examples/0*.py; do $(BIN)/python $$example || exit 1; done
 
 clean:
-	rm -rf $(VENV_np1) $(VENV_np2) $(PEERS) $(PAIRS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV_np1) $(VENV_np2) $(PEERS) $(PAIRS) $(DOCS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,13 +11,14 @@ ALLOWED = {
     # reached through frameworks.detect.require_torch, so that a proxy is refused; what is measured are torch's own Datasets
     "torch": {"bench/datasets.py"},
     "mindspore": {"pipeline/dataset.py"},
-    "pyarrow": {"sources/arrow.py"},
+    "pyarrow": {"sources/arrow.py", "sources/arrow_headers.py"},
     "PIL": {"bench/datasets.py", *(f"transforms/ops/{name}.py" for name in PIL_OPS)},
     "torchvision": set(),  # its transforms are known by their classes' names
     "torchaudio": set(),
     "albumentations": set(),
     "timm": set(),
     "datasets": set(),
+    "rich": {"styles.py", "cli/output.py"},
     "matplotlib": set(),  # by name, in bench/plot.py, with a word on how to install it
     "grain": set(),
     "spdl": set(),
