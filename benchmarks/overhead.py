@@ -11,7 +11,7 @@ loop does. GeneratorDataset gets numpy arrays, the best case for it (on numpy 2 
     python benchmarks/overhead.py [--rounds 5] [--json FILE]
     python benchmarks/overhead.py --sweep        (from which batch size on recycled memory pays)
 
-On 2 cores of a shared x86-64 machine, numpy 1.26, torch 2.13, mindspore 2.10: see docs/performance.md.
+On 2 cores of a shared x86-64 machine, numpy 1.26, torch 2.13, mindspore 2.10: see docs/guide/performance.md.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Method: each contender runs all images once a round, in turn with the others; me
 count CPU seconds of the whole process (all threads) for images decoded beforehand (uint8 [375, 500, 3], smooth with noise);
 torchvision makes PIL images of them first, as its datasets do. MindSpore's iterators live through all rounds, and a round ends
 when they have filled their queues again. The last two lines are wall time with two workers, from JPEG bytes to MindSpore
-tensors. Results: docs/performance.md.
+tensors. Results: docs/guide/performance.md.
 """
 
 from __future__ import annotations
