@@ -162,9 +162,16 @@ class ModelError(DsbridgeError, RuntimeError):
 class Unsupported(ModelError):
     """An operation or module has no verified equivalent.
 
-    >>> issubclass(Unsupported, DsbridgeError)
-    True
+    ``path``: of the module (empty: the model itself); ``op``; ``where``: source file and line; ``reason``.
+
+    >>> str(Unsupported("layer1.0", "roll", "net.py:12", "no equivalent"))
+    'layer1.0: roll: no equivalent (net.py:12)'
     """
+
+    def __init__(self, path: str, op: str, where: str, reason: str, hint: str = "") -> None:
+        self.path, self.op, self.where, self.reason = path, op, where, reason
+        place = f" ({where})" if where else ""
+        super().__init__(_sentence(f"{op}: {reason}{place}", path or "the model", hint))
 
 
 class CheckpointError(DsbridgeError, RuntimeError):

@@ -68,8 +68,8 @@ class Report:
     """An ordered collection of findings under a title; equal findings are kept once.
 
     >>> report = Report("source", [Finding("cast", "info", "label", "int64 becomes int32")])
-    >>> report.ok, len(report)
-    (True, 1)
+    >>> report.ok, report.clean, len(report)
+    (True, True, 1)
     >>> print(report)
     source: 1 finding
       info cast [label]: int64 becomes int32
@@ -89,6 +89,11 @@ class Report:
     def ok(self) -> bool:
         """True unless a finding of severity "error" is among them."""
         return all(f.severity != "error" for f in self._findings)
+
+    @property
+    def clean(self) -> bool:
+        """True if nothing is worse than "info": no warning either."""
+        return all(f.severity == SEVERITIES[0] for f in self._findings)
 
     def add(self, code: str, severity: str, where: str, message: str, hint: str = "") -> None:
         """Add a finding; one that is already there is not added twice."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +29,25 @@ def styled(text: str) -> Text:
         shown.stylize(_STYLES[found["severity"]], *found.span("severity"))
         shown.stylize("bold", *found.span("code"))
     return shown
+
+
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Lines of a table, indented by two.
+
+    >>> aligned([("a", "1"), ("long", "2")])
+    ['  a     1', '  long  2']
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [("  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))).rstrip() for row in rows]
+
+
+def printable(text: Any) -> str:
+    r"""Without line breaks and control characters: names come from files.
+
+    >>> print(printable("a\x1b[31m"))
+    a\x1b[31m
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(text))
 
 
 def repr_html(report: Any) -> str:

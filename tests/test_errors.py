@@ -36,7 +36,11 @@ EXAMPLES = [
     ),
     (dsb.TransformError("no kernel"), {}, "no kernel"),
     (dsb.ModelError("no"), {}, "no"),
-    (dsb.Unsupported("aten::x"), {}, "aten::x"),
+    (
+        dsb.Unsupported("layer1.0", "roll", "net.py:12", "no equivalent", "register one"),
+        {"path": "layer1.0", "op": "roll", "where": "net.py:12", "reason": "no equivalent"},
+        "layer1.0: roll: no equivalent (net.py:12). Hint: register one",
+    ),
     (
         dsb.CheckpointError("left over", unmatched=["a"], missing=["b"], candidates={"a": ["b"]}, hint="rename"),
         {"unmatched": ["a"], "missing": ["b"], "candidates": {"a": ["b"]}},

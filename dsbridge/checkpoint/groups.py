@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from dsbridge.checkpoint.norm_folds import FoldSpectralNorm, FoldWeightNorm
@@ -51,20 +52,23 @@ _STYLES = (
 )
 
 
-def groups_of(leaves: dict[str, Leaf], tree: Tree | None) -> dict[str, Group]:
+def groups_of(leaves: dict[str, Leaf], tree: Tree | None, wanted: Collection[str] = ()) -> dict[str, Group]:
     """The leaves of a torch model by the path of the parameter they stand for: weight_norm and spectral_norm are folded.
 
     ``tree``: of the live model, where there is one: it knows ``dim`` and other parametrizations, which are left as they are.
+    ``wanted``: paths that the target has; parts that it wants themselves are not folded.
 
     >>> g, v = Leaf("fc.weight_g", "", (2, 1), "float32"), Leaf("fc.weight_v", "", (2, 3), "float32")
     >>> list(groups_of({g.path: g, v.path: v}, None))
     ['fc.weight']
+    >>> list(groups_of({g.path: g, v.path: v}, None, {"fc.weight_g", "fc.weight_v"}))
+    ['fc.weight_g', 'fc.weight_v']
     """
     found: dict[str, Group] = {}
     used: set[str] = set()
     for path in leaves:
         group = _folded(path, leaves, tree)
-        if group is not None:
+        if group is not None and not all(leaf.path in wanted for leaf in group.sources):
             used.update(leaf.path for leaf in group.sources)
             found[path] = group
     return {

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from dsbridge.checkpoint.formats.registry import open_checkpoint
 from dsbridge.checkpoint.stored import Checkpoint, Stored
-from dsbridge.report import SEVERITIES, Report, Reported
-from dsbridge.styles import repr_html
+from dsbridge.report import Report, Reported
+from dsbridge.styles import aligned, printable, repr_html
 
 _SHOWN = 60  # characters of a value
 _MOST_OTHER = 1000  # rows of other content
@@ -65,7 +65,7 @@ class CheckpointReport(Reported):
     @property
     def ok(self) -> bool:
         """Whether no finding is worse than "info"."""
-        return all(finding.severity == SEVERITIES[0] for finding in self.report)
+        return self.report.clean
 
     def matching(self, pattern: str) -> CheckpointReport:
         """The same of those tensors whose names the regular expression is found in. Raises re.error.
@@ -194,19 +194,9 @@ def _summary(value: Any) -> str:
     return short or f"{type(value).__name__} of {len(value):,}: {tensors:,} tensors, {values:,} other values"
 
 
-def printable(text: Any) -> str:
-    """Without line breaks and control characters: names come from files."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(text))
-
-
 def _cut(value: Any) -> str:
     text = printable(value if isinstance(value, str) else repr(value))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text):,} characters)"
-
-
-def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return [("  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))).rstrip() for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

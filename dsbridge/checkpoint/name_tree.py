@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from dsbridge.checkpoint.inspect import CheckpointReport, TensorLine, aligned, printable
+from dsbridge.checkpoint.inspect import CheckpointReport, TensorLine
+from dsbridge.styles import aligned, printable
 
 
 @dataclass(slots=True)

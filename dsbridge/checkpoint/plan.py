@@ -241,7 +241,7 @@ def plan(
     sources = source_leaves(source, report, model, key)
     roots = {leaf.name: sources[leaf.tied_to].name for leaf in sources.values() if leaf.tied_to in sources}
     leaves = dict(target.leaves) if target else {}
-    draft = Draft(groups_of(sources, model), leaves, report, spelling, target is None, dtypes == "target", roots=roots)
+    draft = Draft(groups_of(sources, model, leaves), leaves, report, spelling, target is None, dtypes == "target", roots=roots)
     if "n_averaged" in draft.groups:
         draft.take(["n_averaged"], [], (), "AveragedModel's count")
     if model:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dsbridge.report import SEVERITIES, Report
+from dsbridge.report import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Diagnosis(Report):
     @property
     def healthy(self) -> bool:
         """Whether no finding is worse than "info"."""
-        return all(finding.severity == SEVERITIES[0] for finding in self)
+        return self.clean
 
     def fix_env(self) -> str:
         """Shell lines to ``eval``, which set what an environment can set; a comment where there is nothing to do.

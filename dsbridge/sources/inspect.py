@@ -11,7 +11,7 @@ from typing import Any
 
 from dsbridge.report import Report, Reported
 from dsbridge.sources.arrow_headers import files_of, format_of, read_header
-from dsbridge.styles import repr_html
+from dsbridge.styles import aligned, printable, repr_html
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +44,20 @@ class DatasetReport(Reported):
     @property
     def ok(self) -> bool:
         """Whether no finding is worse than "info"."""
-        return all(finding.severity == "info" for finding in self.report)
+        return self.report.clean
 
     @property
     def title(self) -> str:
         """The first line."""
         files = f"{self.files} file" + ("s" if self.files != 1 else "")
-        return f"{self.path}: {self.format}, {self.rows:,} rows in {files}, {self.nbytes:,} bytes"
+        return f"{printable(self.path)}: {self.format}, {self.rows:,} rows in {files}, {self.nbytes:,} bytes"
 
     def matching(self, pattern: str) -> DatasetReport:
         """The same of those columns whose names the regular expression is found in. Raises re.error."""
         return replace(self, columns=tuple(c for c in self.columns if re.search(pattern, c.name)))
 
     def __str__(self) -> str:
-        table = [(c.name, c.type, "" if c.nbytes is None else f"{c.nbytes:,}") for c in self.columns]
-        widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
-        lines = [("  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True))).rstrip() for row in table]
+        lines = aligned([(printable(c.name), c.type, "" if c.nbytes is None else f"{c.nbytes:,}") for c in self.columns])
         findings = [str(self.report)] if len(self.report) else []
         return "\n".join([self.title, *lines, *findings])
 
@@ -138,14 +136,16 @@ class DatasetDifference:
 
     def text(self, limit: int | None = None) -> str:
         """The differences, at most ``limit`` of them."""
-        lines = [f"  only in {self.first}  {name}" for name in self.only_first]
-        lines += [f"  only in {self.second}  {name}" for name in self.only_second]
-        lines += [f"  type  {name}  {a}  {b}" for name, a, b in self.types]
+        rows = [(f"only in {self.first}", printable(name)) for name in self.only_first]
+        rows += [(f"only in {self.second}", printable(name)) for name in self.only_second]
+        rows += [("type", f"{printable(name)}  {a}  {b}") for name, a, b in self.types]
+        lines = aligned(rows)
         plural, verb = ("", "s")[self.alike != 1], ("", "s")[len(lines) == 1]
-        rows = f"{self.rows[0]:,} rows each" if self.rows[0] == self.rows[1] else f"{self.rows[0]:,} and {self.rows[1]:,} rows"
-        title = f"{self.first} and {self.second}: {self.alike} column{plural} alike by name and type"
+        first, second = self.rows
+        counts = f"{first:,} rows each" if first == second else f"{first:,} and {second:,} rows"
+        title = f"{printable(self.first)} and {printable(self.second)}: {self.alike} column{plural} alike by name and type"
         more = [f"  ... and {len(lines) - limit:,} more"] if limit is not None and limit < len(lines) else []
-        return "\n".join([f"{title}, {len(lines)} differ{verb}, {rows} (values were not compared)", *lines[:limit], *more])
+        return "\n".join([f"{title}, {len(lines)} differ{verb}, {counts} (values were not compared)", *lines[:limit], *more])
 
     _repr_html_ = repr_html
 

@@ -91,3 +91,12 @@ def test_matching(tmp_path: Path) -> None:
     assert [column.name for column in report.matching("^la").columns] == ["label"]
     with pytest.raises(re.error):
         report.matching("(")
+
+
+def test_names_of_columns_cannot_steer_a_terminal(tmp_path: Path) -> None:
+    """Control characters in a column's name are spelled out."""
+    pyarrow.parquet.write_table(pa.table({"a\x1b[31m\nb": [1]}), tmp_path / "a.parquet")
+    pyarrow.parquet.write_table(pa.table({"b": [1]}), tmp_path / "b.parquet")
+    first, second = (inspect_dataset(tmp_path / f"{name}.parquet") for name in "ab")
+    for text in (str(first), str(difference(first, second))):
+        assert "\x1b" not in text and r"a\x1b[31m\nb" in text
