@@ -40,7 +40,7 @@ _HOMES = {
     "UsageError": "errors",
     "MissingDependencyError": "errors",
 }
-_MODULES = ("checkpoint", "errors", "transforms")
+_MODULES = ("checkpoint", "errors", "model", "transforms")
 
 __all__ = ["__version__", *_MODULES, *_HOMES]
 
@@ -62,7 +62,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from dsbridge import checkpoint, errors, transforms
+    from dsbridge import checkpoint, errors, model, transforms
     from dsbridge.environment.doctor import doctor
     from dsbridge.errors import (
         CheckpointError,

@@ -1,0 +1,363 @@
+"""Runs a model on example inputs and records, module by module, what each forward does.
+
+torch's own functions are seen through a ``TorchFunctionMode``, so that they keep their names (``F.relu``, not
+``aten::relu``), while everything runs on real tensors: whatever Python code a forward contains, runs. Sizes and numeric
+attributes are numbers that remember their origin, so that nothing is frozen to the example's shape.
+docs/decisions/006-models.md says what else was tried."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode, resolve_name
+
+from dsbridge.errors import Unsupported
+from dsbridge.model.calls import each, named, positional
+from dsbridge.model.copies import copied
+from dsbridge.model.frames import Frame, leaves, swapped
+from dsbridge.model.nodes import CALL, MODULE, NUMBER, SIZE, STATE, Node, TracedInt, plain, traced
+from dsbridge.model.source import Places, statement
+
+IsLeaf = Callable[[str, torch.nn.Module], bool]  # by path
+CONTAINERS = (torch.nn.ModuleList, torch.nn.ModuleDict, torch.nn.ParameterList, torch.nn.ParameterDict)
+# what a plain Python value comes out of, that does not depend on the values of tensors
+_ASKING = {
+    *("dtype", "device", "requires_grad", "is_cuda", "is_leaf", "is_quantized", "is_nested", "is_sparse", "is_meta", "layout"),
+    *("ndim", "dim", "is_floating_point", "is_complex", "is_contiguous", "grad_fn", "grad", "names", "__hash__", "is_mps"),
+    *("element_size", "get_device", "_version", "_is_view", "_base", "_backward_hooks", "is_mkldnn", "is_xla", "_assert"),
+    *("is_tensor", "is_same_size", "numel", "nelement", "__len__", "storage_offset", "stride", "__format__", "__repr__"),
+    *("can_cast", "result_type", "promote_types", "finfo", "iinfo", "broadcast_shapes", "is_grad_enabled", "__get__"),
+}
+_READING = {"item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__", "__contains__", "equal", "allclose"}
+
+
+@dataclass
+class Recording:
+    """Each module that ran: its frames, one for each call, in the order of the calls; and inputs of leaf modules."""
+
+    frames: dict[str, list[Frame]] = field(default_factory=dict)
+    leaf_calls: dict[str, list[Node]] = field(default_factory=dict)
+
+    def used(self) -> Iterator[str]:
+        """Paths of modules that ran, and of those whose tensors others read."""
+        yield from self.frames
+        yield from self.leaf_calls
+        for path, frames in self.frames.items():
+            for node in (node for frame in frames for node in frame.nodes if node.op == STATE):
+                yield f"{path}.{node.target}".lstrip(".").rpartition(".")[0]
+
+
+class Recorder(TorchFunctionMode):
+    """Records while it is active."""
+
+    def __init__(self, model: torch.nn.Module, is_leaf: IsLeaf, dynamic: bool = True) -> None:
+        super().__init__()
+        self._model, self._is_leaf, self._dynamic = model, is_leaf, dynamic
+        self._frames: list[Frame | None] = []  # None: within a leaf, where nothing is recorded
+        self._places = Places()
+        self._state = _named_state(model)
+        self._produced: dict[int, torch.Tensor] = {}
+        self.recording = Recording()
+        self._below: dict[int, dict[int, str]] = {}
+        self._prepared: set[int] = set()
+        self._prepare("", model)
+
+    def _prepare(self, path: str, module: torch.nn.Module) -> None:
+        """Have a module's forward recorded; numbers among its attributes remember whose they are."""
+        if id(module) in self._prepared:  # several modules share it
+            return
+        self._prepared.add(id(module))
+        leaf = self._is_leaf(path, module)
+        if type(module) not in CONTAINERS:  # a subclass may have a forward of its own
+            _refuse_hooks(path, module)
+            forward = module.forward
+            wrap = self._leaf_forward if leaf else self._forward
+            module.forward = wrap(module, forward)  # the copy is ours
+        if leaf:
+            return
+        for name, value in list(vars(module).items()):
+            if type(value) in (int, float) and not name.startswith("_"):
+                setattr(module, name, traced(value, Node(NUMBER, (path, name), value=value)))
+        for name, child in module.named_children():
+            self._prepare(f"{path}.{name}" if path else name, child)
+
+    def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call the model."""
+        with self, self._autograd_functions(), _masks_as_given():
+            return self._model(*args, **kwargs)
+
+    # ---- modules
+
+    def _path(self, outer: Frame | None, module: torch.nn.Module) -> str:
+        """Where the caller has a module: of those that several share, each has its own."""
+        if outer is None:
+            return ""
+        caller = self._model.get_submodule(outer.path)
+        if id(caller) not in self._below:
+            paths = list(caller.named_modules(remove_duplicate=False))
+            self._below[id(caller)] = {id(one): path for path, one in reversed(paths)}
+        below = self._below[id(caller)].get(id(module))
+        if below is None:  # not the caller's
+            return str(next(path for path, one in self._model.named_modules() if one is module))
+        return f"{outer.path}.{below}" if outer.path else below
+
+    def _forward(self, module: torch.nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(forward)
+
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            outer = self._frames[-1] if self._frames else None
+            if self._frames and outer is None:
+                return forward(*args, **kwargs)
+            path = self._path(outer, module)
+            node = self._module_node(outer, path, args, kwargs)
+            frame = Frame(path, module.training, lambda tensor: self._name(tensor, path), self._is_produced)
+            bound = signature.bind(*args, **kwargs)
+            for name, value in bound.arguments.items():
+                bound.arguments[name] = each(signature, name, value, frame.bind)
+            if node is not None:  # those that hold tensors, by position, so that both sides agree on what is passed
+                passed: dict[str, Any] = {}
+                for name, value in signature.bind(*node.args, **node.kwargs).arguments.items():
+                    each(signature, name, value, passed.__setitem__)
+                node.args, node.kwargs = tuple(passed[name] for name in frame.arguments), {}
+            self._frames.append(frame)
+            try:
+                result = forward(*positional(signature, bound, len(args)), **named(bound, kwargs))
+            finally:
+                self._frames.pop()
+            found = frame.finish(result, numbers=outer is not None)
+            tensors = [one for one in found if isinstance(one, torch.Tensor)]
+            self.recording.frames.setdefault(path, []).append(frame)
+            self._note(tensors)
+            if outer is not None and node is not None:
+                result = swapped(result, outer.returned(found, frame.positions, node))
+                self._detach(outer, tensors)
+            return result
+
+        return recorded
+
+    def _leaf_forward(self, module: torch.nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            outer = self._frames[-1] if self._frames else None
+            if outer is None and self._frames:
+                return forward(*args, **kwargs)
+            path = self._path(outer, module)
+            node = self._module_node(outer, path, args, kwargs)
+            self._frames.append(None)
+            try:
+                result = forward(*plain(args), **plain(kwargs))
+            finally:
+                self._frames.pop()
+            if outer is not None and node is not None:
+                outer.result(result, node)
+                self._detach(outer, [leaf for leaf in leaves(result) if isinstance(leaf, torch.Tensor)])
+                self.recording.leaf_calls.setdefault(path, []).append(node)
+            self._note([leaf for leaf in leaves(result) if isinstance(leaf, torch.Tensor)])
+            return result
+
+        return recorded
+
+    def _module_node(self, outer: Frame | None, path: str, args: Any, kwargs: Any) -> Node | None:
+        if outer is None:
+            return None
+        place = self._places.here()
+        what = f"call of {path}"
+        return Node(MODULE, path, outer.values(args, place, what), outer.value(kwargs, place, what), place)
+
+    # ---- functions
+
+    @contextmanager
+    def _autograd_functions(self) -> Iterator[None]:
+        """See calls of ``torch.autograd.Function`` classes: what they do inside says nothing of their backward."""
+        original = torch.autograd.Function.__dict__["apply"]
+
+        def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+            frame = self._frames[-1] if self._frames else None
+            if frame is None:
+                return original.__get__(None, cls)(*args, **kwargs)
+            place = self._places.here()
+            node = Node(
+                CALL, cls.__name__, frame.values(args, place, cls.__name__), frame.value(kwargs, place, cls.__name__), place
+            )
+            self._frames.append(None)
+            try:
+                result = original.__get__(None, cls)(*plain(args), **plain(kwargs))
+            finally:
+                self._frames.pop()
+            frame.result(result, node)
+            self._note([leaf for leaf in leaves(result) if isinstance(leaf, torch.Tensor)])
+            return result
+
+        torch.autograd.Function.apply = classmethod(apply)
+        try:
+            yield
+        finally:
+            torch.autograd.Function.apply = original
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        frame = self._frames[-1] if self._frames else None
+        if frame is None:
+            return func(*plain(args), **plain(kwargs))
+        name = short_name(func)
+        if name in ("shape", "size"):
+            return self._sizes(frame, name, func, args, kwargs)
+        if name in _READING:
+            return self._read(frame, name, func, args, kwargs)
+        if name in ("numel", "nelement"):
+            place = self._places.here()
+            return traced(func(*args), Node(CALL, "numel", (frame.value(args[0], place, name),), value=func(*args)))
+        if name in _ASKING:
+            return func(*plain(args), **plain(kwargs))
+        place = self._places.here()
+        node = Node(CALL, name, frame.values(args, place, name), frame.value(kwargs, place, name), place)  # before it writes
+        result = func(*plain(args), **plain(kwargs))
+        tensors = [leaf for leaf in leaves(result) if isinstance(leaf, torch.Tensor)]
+        if tensors:
+            frame.result(result, node)
+            if any(_requires_grad(tensor) for tensor in leaves((args, kwargs)) if isinstance(tensor, torch.Tensor)):
+                self._detach(frame, tensors)
+            self._note(tensors)
+            if args and result is args[0] and isinstance(node.args[0], Node) and node.args[0] is not node:
+                frame.written(node.args[0], node, place)
+        elif name == "__setitem__":
+            frame.result(args[0], node)
+        return result
+
+    def _sizes(self, frame: Frame, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+        """Sizes, each of which remembers its tensor and axis."""
+        plain_result = func(*plain(args), **plain(kwargs))
+        if not self._dynamic:
+            return plain_result
+        place = self._places.here()
+        node = frame.value(args[0], place, name)
+        said = statement(place)
+        unpacked = said.targets if said.unpacks else ()
+        if isinstance(plain_result, int):
+            axis = plain(args[1] if len(args) > 1 else kwargs["dim"])
+            hint = said.targets[0] if len(said.targets) == 1 and not said.unpacks else ""
+            return TracedInt(plain_result, Node(SIZE, axis, (node,), value=plain_result, place=place, hint=hint or ""))
+        named = unpacked if len(unpacked) == len(plain_result) else ("",) * len(plain_result)
+        sizes = [
+            TracedInt(size, Node(SIZE, axis, (node,), value=size, place=place, hint=hint or ""))
+            for axis, (size, hint) in enumerate(zip(plain_result, named, strict=True))
+        ]
+        return torch.Size(sizes)
+
+    def _read(self, frame: Frame, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+        """Python looks at a tensor's values: allowed for those that depend on nothing that changes."""
+        place = self._places.here()
+        for tensor in leaves((args, kwargs)):
+            if isinstance(tensor, torch.Tensor):
+                node = frame.lookup(tensor, place, name)
+                if not _is_fixed(node):
+                    raise Unsupported(
+                        frame.path,
+                        name,
+                        str(place),
+                        "Python code looks at a tensor's values, which are others for other inputs",
+                    )
+        return func(*plain(args), **plain(kwargs))
+
+    # ---- tensors
+
+    def _detach(self, frame: Frame, tensors: list[torch.Tensor]) -> None:
+        """What was computed under ``torch.no_grad()`` within this forward has no gradient."""
+        if frame.gradients and not torch.is_grad_enabled():
+            for tensor in tensors:
+                frame.detached(tensor)
+
+    def _note(self, tensors: list[torch.Tensor]) -> None:
+        self._produced.update((id(tensor), tensor) for tensor in tensors)
+
+    def _is_produced(self, tensor: torch.Tensor) -> bool:
+        return id(tensor) in self._produced
+
+    def _name(self, tensor: torch.Tensor, path: str) -> str | None:
+        """The path of a parameter, buffer or attribute, as seen from a module; one of its own if it has several."""
+        names = self._state.get(id(tensor), ())
+        below = [name for name in names if not path or name.startswith(path + ".")]
+        if not names:
+            return None
+        if not below:
+            raise Unsupported(path, "forward", "", f"it uses {names[0]}, which is not its own")
+        return below[0][len(path) + 1 if path else 0 :]
+
+
+def record(
+    model: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], is_leaf: IsLeaf,
+    training: bool, dynamic: bool = True,
+) -> Recording:  # fmt: skip
+    """Run a copy of a model once and return what its modules did. Leaves model, inputs and generators as they were.
+
+    ``dynamic``: sizes of tensors remember where they came from; else they are the numbers of this run.
+
+    Raises ``Unsupported`` for what a Cell cannot do, with module path, operation and source line.
+    """
+    own, own_args, own_kwargs = copied(model), *copy.deepcopy((tuple(args), dict(kwargs)))
+    own.train(training)
+    recorder = Recorder(own, is_leaf, dynamic)
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        recorder.run(own_args, own_kwargs)
+    return recorder.recording
+
+
+def short_name(func: Any) -> str:
+    """The last part of a torch function's name; of a getter, the attribute's.
+
+    >>> short_name(torch.nn.functional.relu), short_name(torch.Tensor.shape.__get__)
+    ('relu', 'shape')
+    """
+    if func is torch.Tensor.unfold:  # torch.nn.functional's is another
+        return "unfold_axis"
+    name = getattr(func, "__name__", "")
+    if name == "__get__":
+        return str(getattr(getattr(func, "__self__", None), "__name__", name))
+    return name or (resolve_name(func) or repr(func)).rpartition(".")[2]
+
+
+@contextmanager
+def _masks_as_given() -> Iterator[None]:
+    """Keep transformers from looking at a mask's values for whether it is the causal one, which only saves time."""
+    transformer: Any = torch.nn.modules.transformer
+    original = transformer._detect_is_causal_mask
+    transformer._detect_is_causal_mask = lambda mask, is_causal=None, size=None: bool(is_causal)
+    try:
+        yield
+    finally:
+        transformer._detect_is_causal_mask = original
+
+
+def _requires_grad(tensor: torch.Tensor) -> bool:
+    with torch._C.DisableTorchFunction():
+        return bool(tensor.requires_grad)
+
+
+def _is_fixed(node: Node) -> bool:
+    """Whether a node's value depends on no input and no state."""
+    if node.op == CALL:
+        return all(_is_fixed(one) for one in node.inputs())
+    return node.op in (SIZE, NUMBER)
+
+
+def _named_state(model: torch.nn.Module) -> dict[int, list[str]]:
+    """Parameters, buffers and plain attributes that are tensors: all paths of each, by identity."""
+    found: dict[int, list[str]] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        for name, value in {**module._parameters, **module._buffers, **vars(module)}.items():
+            if isinstance(value, torch.Tensor):
+                found.setdefault(id(value), []).append(f"{path}.{name}" if path else name)
+    return found
+
+
+def _refuse_hooks(path: str, module: torch.nn.Module) -> None:
+    for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"):
+        if getattr(module, kind, None):
+            raise Unsupported(
+                path, kind.strip("_"), "", "what hooks do is not seen in forward", "remove them, or write them into forward"
+            )

@@ -1,0 +1,260 @@
+"""The proof: the emitted source against torch in float64, forward and every gradient, in graph and PyNative mode.
+
+Weights and statistics are perturbed first, as fresh ones hide mix-ups; torch's own float32 error is the yardstick. Each run of
+the cell is a process of its own, and fetches everything before it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from dsbridge.model import oracle
+from dsbridge.model.calls import passed
+from dsbridge.model.convert import Draft
+from dsbridge.model.divergence import first_difference
+from dsbridge.model.jobs import Job, in_both_modes
+from dsbridge.model.judge import Measured, ParityReport, judge_gradients, judge_outputs, norm, outputs_of, relative
+from dsbridge.model.sizes import other_sizes
+from dsbridge.model.weights import Weights, state_of
+
+SEEDS, SHAKES, ROUNDING, STEADY = 6, 3, 3e-7, 1e-5  # weights tried, shakes of each and their size, what counts as steady
+REPEAT, FEW = 32, 3  # runs to judge dropout by, and to see that there is none
+SPREAD = 1.5  # by which factor the spread of their outputs may differ
+
+
+@dataclass(slots=True)
+class Subject:
+    """What is to be proven: the model, what it became, and a live cell. ``dynamic``: at other sizes, too."""
+
+    model: torch.nn.Module
+    made: Draft
+    network: Any
+    dynamic: bool = True
+
+
+@dataclass(slots=True)
+class _Run:
+    """One mode's weights, beside what they are run on."""
+
+    subject: Subject
+    model: torch.nn.Module
+    weights: Weights
+    arrays: Mapping[str, Any]
+    inputs: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    training: bool
+
+    @property
+    def name(self) -> str:
+        return "train" if self.training else "eval"
+
+    def job(self, along: Sequence[Any] = (), inputs: Any = None, **more: Any) -> Job:
+        args, kwargs = inputs or (self.inputs, self.kwargs)
+        made = self.subject.made
+        given = passed(self.model.forward, made.arguments, args, kwargs)
+        return Job(made.source, made.root, self.arrays, given, self.training, along, **more)
+
+    def torch(self, dtype: torch.dtype, inputs: Any = None, **more: Any) -> oracle.Side:
+        args, kwargs = inputs or (self.inputs, self.kwargs)
+        return oracle.run(self.model, args, kwargs, training=self.training, dtype=dtype, **more)
+
+
+def verify(subject: Subject, inputs: Sequence[Any], kwargs: Mapping[str, Any], *, seed: int = 0) -> ParityReport:
+    """Compare in eval and train mode, graph and PyNative. ``inputs`` are torch tensors, by position; ``kwargs`` by name."""
+    report = ParityReport()
+    for training in (False, True):
+        model, shaken = _steady(subject, inputs, kwargs, training, seed)
+        with Weights(model, subject.network, subject.made.unused, subject.made.rules) as weights:
+            arrays = weights.arrays(state_of(model, subject.made.unused))
+            run = _Run(subject, model, weights, arrays, inputs, kwargs, training)
+            _compare(report, run, shaken)
+            if training:
+                _dropout(report, run)
+            else:
+                _bisect(report, run)
+                _sizes(report, run)
+    return report
+
+
+def _steady(subject: Subject, inputs: Any, kwargs: Any, training: bool, seed: int) -> tuple[Any, oracle.Side]:
+    """Perturbed weights around which torch's own gradient is steady, and its gradient at weights a rounding error away.
+
+    A ReLU whose input is within rounding of zero is passed by one framework and not by the other, which says nothing about
+    either. Where no weights are steady (deep networks, small batches), the best ones are used, and how far the gradient
+    moves is part of the yardstick.
+    """
+
+    def gradients(model: Any) -> oracle.Side:
+        return oracle.run(model, inputs, kwargs, training=training, dtype=torch.float64, along=along)
+
+    best: tuple[float, Any, oracle.Side] | None = None
+    for number in range(seed, seed + SEEDS):
+        model = oracle.perturbed(subject.model, inputs, kwargs, number)
+        if best is None:  # outputs have the same shapes whatever the weights
+            along = directions(oracle.run(model, inputs, kwargs, training=training, dtype=torch.float32).outputs)
+        exact, shaken = gradients(model), gradients(oracle.shaken(model, ROUNDING, 0))
+        moved = norm(shaken.gradients[name] - array for name, array in exact.gradients.items())
+        moved /= norm(exact.gradients.values()) or 1.0
+        if best is None or moved < best[0]:
+            best = moved, model, shaken
+        if moved < STEADY:
+            break
+    assert best is not None
+    return best[1:]
+
+
+def directions(outputs: Sequence[Any]) -> list[Any]:
+    """An array for each output, to multiply it with: the sum of all is what gradients are of."""
+    made = np.random.default_rng(0)
+    return [made.standard_normal(output.shape).astype(np.float32) for output in outputs]
+
+
+def _compare(report: ParityReport, run: _Run, shaken: oracle.Side) -> None:
+    along = directions(run.torch(torch.float32).outputs)
+    exact, single = (run.torch(dtype, along=along) for dtype in (torch.float64, torch.float32))
+    _sensitive(report, run, exact)
+    expected = _as_cell(run, exact.gradients)
+    yardsticks = [_off(run, expected, side) for side in (single, shaken)]
+    for number in range(1, SHAKES):
+        side = oracle.run(
+            oracle.shaken(run.model, ROUNDING, number), run.inputs, run.kwargs, training=run.training, dtype=torch.float64,
+            along=along,
+        )  # fmt: skip
+        yardsticks.append(_off(run, expected, side))
+    for word, (got,) in in_both_modes([run.job(along)]):
+        where = f"{run.name}, {word}"
+        if isinstance(got, str):
+            report.add("run-fails", "error", where, got)
+            continue
+        judge_outputs(report, where, exact.outputs, single.outputs, outputs_of(got))
+        if run.training:
+            _statistics(report, where, run, exact, single, got)
+        gradients = {key[5:]: value for key, value in got.items() if key.startswith("grad:")}
+        judge_gradients(report, where, expected, yardsticks, gradients)
+
+
+def _statistics(report: ParityReport, where: str, run: _Run, exact: oracle.Side, single: oracle.Side, got: Any) -> None:
+    """What one run in train mode left in the buffers: running means and variances."""
+    state = state_of(run.model, run.subject.made.unused)
+    after, yardstick = (
+        run.weights.arrays({name: side.buffers.get(name, tensor) for name, tensor in state.items()}) for side in (exact, single)
+    )
+    moved = [path for path, array in after.items() if f"grad:{path}" not in got and f"state:{path}" in got and array.size]
+    for path in moved:
+        measured = Measured(
+            f"{where}, {path}", relative(after[path], got[f"state:{path}"]), relative(after[path], yardstick[path])
+        )
+        if not measured.fine:
+            report.add("statistics-differ", "error", where, str(measured))
+
+
+def _bisect(report: ParityReport, run: _Run) -> None:
+    """Where outputs differ in eval mode, the first module whose output does."""
+    if any(finding.code == "outputs-differ" for finding in report):
+        found = first_difference(run.model, run.subject.made, run.arrays, run.inputs, run.kwargs)
+        if found:
+            report.add("diverges", "error", *found)
+
+
+def _sizes(report: ParityReport, run: _Run) -> None:
+    """One sample more, and other lengths where torch's model takes them: what is frozen to the example's sizes shows."""
+    if not run.subject.dynamic:
+        report.add("sizes-frozen", "info", "inputs", "converted with dynamic=False: for inputs of these sizes only")
+        return
+    tried = []
+    for size in other_sizes(run.inputs, run.kwargs):
+        try:
+            exact, single = (run.torch(dtype, size.inputs) for dtype in (torch.float64, torch.float32))
+        except Exception as exc:
+            if size.batch:
+                report.add("one-batch-size", "info", "inputs", f"torch's model does not run on one sample more: {exc}")
+            continue
+        tried.append((size, exact, single))
+    if not tried:
+        return
+    for word, results in in_both_modes([run.job(inputs=size.inputs) for size, *_ in tried]):
+        for (size, exact, single), got in zip(tried, results, strict=True):
+            _judge_size(report, f"eval, {word}, {size.what}", size.batch, exact, single, got)
+
+
+def _judge_size(report: ParityReport, where: str, batch: bool, exact: oracle.Side, single: oracle.Side, got: Any) -> None:
+    judged = ParityReport()
+    if isinstance(got, str):
+        judged.add("run-fails", "error", where, got)
+    else:
+        judge_outputs(judged, where, exact.outputs, single.outputs, outputs_of(got))
+    if batch:
+        report.measured += judged.measured
+        report.extend(judged)
+    elif judged.ok:
+        report.measured += judged.measured
+    else:
+        text = "; ".join(finding.message for finding in judged)
+        report.add(
+            "one-size",
+            "warning",
+            where,
+            f"torch's model takes this size, the cell does not: {text}",
+            "convert it on inputs of that size",
+        )
+
+
+def _dropout(report: ParityReport, run: _Run) -> None:
+    """Random in train mode, as much as torch: the spread of outputs over many runs, in both modes."""
+    first = run.torch(torch.float32, dropout=True)
+    repeat = REPEAT if first.random else FEW
+    runs = [first.outputs, *(run.torch(torch.float32, dropout=True, seed=n).outputs for n in range(1, repeat))]
+    expected, noise = _spreads(runs), [1e-4 * float(np.linalg.norm(output)) for output in first.outputs]
+    for word, (got,) in in_both_modes([run.job(dropout=True, repeat=repeat)]):
+        if isinstance(got, str):
+            report.add("run-fails", "error", f"train, {word}, with dropout", got)
+            continue
+        for number, (spread, small) in enumerate(zip(expected, noise, strict=True)):
+            (ours,) = _spreads([[got[f"again:{number}:{n}"]] for n in range(repeat)])
+            if (spread > small or ours > small) and not spread / SPREAD <= ours <= spread * SPREAD:
+                report.add(
+                    "dropout-differs", "error", f"train, {word}, output {number}",
+                    f"outputs spread by {ours:.3g} over {repeat} runs, torch's by {spread:.3g}",
+                )  # fmt: skip
+
+
+def _spreads(runs: Sequence[Sequence[Any]]) -> list[float]:
+    """For each output the norm of its standard deviations over the runs."""
+    return [float(np.linalg.norm(np.std(one, axis=0))) for one in zip(*runs, strict=True)]
+
+
+def _sensitive(report: ParityReport, run: _Run, exact: oracle.Side) -> None:
+    """Outputs that answer to nothing prove nothing."""
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, torch.Tensor) and value.dtype.is_floating_point:
+            return value + 0.1 * torch.randn(value.shape, generator=torch.Generator().manual_seed(1))
+        return value.flip(0).roll(1, -1) if isinstance(value, torch.Tensor) and value.ndim else value
+
+    inputs = [moved(one) for one in run.inputs], {key: moved(one) for key, one in run.kwargs.items()}
+    for number, (a, b) in enumerate(zip(exact.outputs, run.torch(torch.float64, inputs).outputs, strict=True)):
+        if relative(a, b) < 1e-6:
+            report.add("insensitive", "error", f"output {number}", "does not depend on the inputs: its parity proves nothing")
+
+
+def _off(run: _Run, expected: Mapping[str, Any], side: oracle.Side) -> dict[str, float]:
+    """How far each gradient is from the expected one. Arrays are not kept: each set of them is a copy of the model."""
+    return {path: float(np.linalg.norm(array - expected[path])) for path, array in _as_cell(run, side.gradients).items()}
+
+
+def _as_cell(run: _Run, gradients: Mapping[str, Any]) -> dict[str, Any]:
+    """Gradients by the cell's parameters: they travel the way of the weights."""
+    named = dict(run.model.named_parameters(remove_duplicate=False))
+    found = {id(named[name]): torch.from_numpy(gradient) for name, gradient in gradients.items()}
+    made: dict[Any, torch.Tensor] = {}  # tied tensors stay tied
+    state = {}
+    for name, tensor in state_of(run.model, run.subject.made.unused).items():
+        gradient = found.get(id(named.get(name)))
+        key = tensor.data_ptr(), tensor.shape
+        state[name] = made.setdefault(key, torch.zeros_like(tensor, dtype=torch.float64) if gradient is None else gradient)
+    return run.weights.arrays(state)
