@@ -8,12 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def run(name: str) -> subprocess.CompletedProcess[str]:
+def run(name: str, timeout_s: float = 110) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name)], capture_output=True, text=True, timeout=110, env={**os.environ}
+        [sys.executable, str(EXAMPLES / name)], capture_output=True, text=True, timeout=timeout_s, env={**os.environ}
     )
     assert done.returncode == 0, done.stderr
     return done
@@ -36,6 +38,7 @@ def test_02_nested_samples() -> None:
     assert "samples 0 and 1 of the batch differ in shape" in out
 
 
+@pytest.mark.slow
 def test_03_every_sample_once() -> None:
     """Two ranks, two epochs, both ways: each sample exactly once."""
     out = run("03_data_parallel.py").stdout
@@ -44,6 +47,7 @@ def test_03_every_sample_once() -> None:
     assert "a new order every epoch: True" in out
 
 
+@pytest.mark.slow
 def test_04_no_difference_from_torchvision() -> None:
     """Both recipes, measured."""
     out = run("04_imagenet_pipeline.py").stdout
@@ -57,12 +61,22 @@ def test_05_there_and_back() -> None:
     assert "audit: nothing to report" in out and "back in torch: 28 of 28 tensors equal bit for bit" in out
 
 
+@pytest.mark.slow
 def test_06_the_loss_goes_on() -> None:
     """Within 1e-5 of uninterrupted torch, and both sides' next learning rates are printed."""
     out = run("06_resume_training.py").stdout
     assert "experimental.AdamW: exact, step 100" in out and out.count("next learning rates") == 2
     match = re.search(r"at most (\S+) from uninterrupted torch", out)
     assert match and float(match[1]) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_07_source_weights_and_proof() -> None:
+    """Both models' sources, live cells, and eight runs of each without a finding."""
+    out = run("07_convert_model.py", timeout_s=390).stdout
+    assert "class ResNet(nn.Cell):" in out and "class Classifier(nn.Cell):" in out
+    assert out.count("train, graph, gradients: ") == 2 and out.count("verify: nothing to report") == 2
 
 
 def test_examples_stay_short() -> None:

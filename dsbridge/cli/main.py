@@ -36,6 +36,7 @@ COMMANDS = (
     Command("bench", "measure loaders against each other, or your own one", "dsbridge.cli.bench"),
     Command("inspect", "say what is in a checkpoint, or how two differ", "dsbridge.cli.inspect"),
     Command("convert", "convert a checkpoint between torch and MindSpore", "dsbridge.cli.convert"),
+    Command("model", "convert a torch model into MindSpore source, with weights and a proof", "dsbridge.cli.model"),
     Command("plan", "say what a torch DataLoader becomes, prove it, write it as a script", "dsbridge.cli.plan"),
     Command("verify", "prove that a converted checkpoint is what its source says", "dsbridge.cli.verify"),
 )

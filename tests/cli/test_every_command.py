@@ -39,6 +39,13 @@ def network():
     from mindspore import nn
     return nn.Dense(4, 3)
 
+def net():
+    return torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+
+class Looks(torch.nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
 def fails():
     raise ValueError("no data here")
 
@@ -88,6 +95,14 @@ def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
         (["verify", "a.pth", "b.safetensors"], {"ok": bool, "tensors": dict}),
         (["plan", "setup_here:loader"], {"ok": bool, "parts": list, "transforms": dict, "findings": list}),
         (["plan", "setup_here:loader", "--verify", "1"], {"ok": bool, "measured": dict}),
+        (
+            ["model", "setup_here:net", "--input-shape", "2,4", "--no-verify"],
+            {"ok": bool, "source": str, "name_map": dict, "report": dict},
+        ),
+        (
+            ["model", "setup_here:net", "--input-shape", "2,4", "--flavour", "mint"],
+            {"ok": bool, "source": str, "name_map": dict},
+        ),
     ],
 )
 def test_json_of_a_good_run(words: list[str], keys: dict[str, type], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,6 +121,7 @@ def test_json_of_a_good_run(words: list[str], keys: dict[str, type], folder: Pat
         ["inspect", "a.pth", "other.pth"],
         ["convert", "other.pth", "c.ckpt", "--dry-run", "--network", "setup_here:network", "--model", "setup_here:model"],
         ["verify", "a.pth", "other.pth"],
+        ["model", "setup_here:Looks", "--input-shape", "2,4"],
     ],
 )
 def test_findings_are_exit_code_1(words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,6 +146,8 @@ def test_findings_are_exit_code_1(words: list[str], folder: Path, capsys: pytest
         (["plan", "setup_here:loader", "--emit", "no/such/out.py"], "its folder does not exist"),
         (["plan", "setup_here:loader", "--emit", "-", "--json"], "both want stdout"),
         (["plan", "setup_here:fails"], "ValueError: no data here (-v shows where)"),
+        (["model", "setup_here:net"], "give --inputs or --input-shape"),
+        (["model", "setup_here:net", "--input-shape", "2,5"], "mat1 and mat2 shapes cannot be multiplied"),
         (["bench", "setup_here:loader", "--workload", "f32"], "does not go with your own loader"),
     ],
 )
@@ -162,6 +180,8 @@ def test_a_traceback_comes_with_v(folder: Path, capsys: pytest.CaptureFixture[st
         (["convert", "a.pth", "c.ckpt", "--network", "setup_here:network"], "mindspore", 2, "mindspore"),
         (["verify", "a.pth", "b.safetensors", "--model", "setup_here:model"], "torch", 2, "No module named 'torch'"),
         (["plan", "setup_here:loader", "--verify", "1"], "mindspore", 2, "mindspore"),
+        (["model", "setup_here:net", "--input-shape", "2,4"], "torch", 2, "No module named 'torch'"),
+        (["model", "setup_here:net", "--input-shape", "2,4"], "mindspore", 2, "mindspore"),
         (["bench", "--workload", "tiny"], "torch", 2, "torch"),
         (["bench", "--workload", "tiny"], "mindspore", 2, "mindspore"),
         (["inspect", "a.pth"], "torch", 0, ""),
