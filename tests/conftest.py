@@ -9,11 +9,25 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
 collect_ignore_glob = ["*conftest.py"]  # for doctests: modules of one name are refused
+
+TESTS = Path(__file__).parent
+# what does not hang on numpy's version, and what runs so many Python lines again and again that counting them takes minutes
+ONE_LANE = ("faults", "bench", "cli", "test_examples.py", "model/test_layer_entries.py", "model/test_function_entries.py")
+NOT_COUNTED = ("faults", "parity", "model/test_layer_entries.py", "model/test_function_entries.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks by place."""
+    for item in items:
+        for marker, places in ((pytest.mark.one_lane, ONE_LANE), (pytest.mark.no_cover, NOT_COUNTED)):
+            if any(item.path.is_relative_to(TESTS / place) for place in places):
+                item.add_marker(marker)
 
 
 # A shell that runs this in the background has it ignore SIGINT, which every child would inherit.

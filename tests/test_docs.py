@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import linecache
 import os
 import re
 import subprocess
@@ -19,7 +20,12 @@ PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs" / 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+SLOW = [pytest.mark.slow]  # it runs the doctor, as tests of the doctor do
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=page.name, marks=SLOW if page.name == "doctor.md" else []) for page in PAGES]
+)
 def test_code_blocks_run_and_print_what_they_say(page: Path) -> None:
     """The blocks of a page run in order, in one namespace."""
     names: dict[str, object] = {"__name__": "__docs__"}
@@ -29,7 +35,9 @@ def test_code_blocks_run_and_print_what_they_say(page: Path) -> None:
         if language == "python":
             out = io.StringIO()
             with contextlib.redirect_stdout(out):
-                exec(compile(text, f"{page.name} block {ran}", "exec"), names)
+                name = f"{page.name} block {ran}"
+                linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name  # as notebooks do
+                exec(compile(text, name, "exec"), names)
             printed, ran = out.getvalue(), ran + 1
         elif language == "sh":
             printed = ""
@@ -39,6 +47,7 @@ def test_code_blocks_run_and_print_what_they_say(page: Path) -> None:
 
 
 @pytest.mark.skipif(np.__version__.startswith("2"), reason="the README's commands are for .venv, which is lane np1")
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_the_commands_of_the_readme_do_what_it_says(tmp_path: Path) -> None:
     """Each line of the block, literally, in its order; what the last but two prints is in the block that follows."""
@@ -84,9 +93,10 @@ def test_every_public_name_has_a_place_in_the_reference() -> None:
     site = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(site)
     named = {name for _, names in site.REFERENCE.values() for name in names}
-    public = {name for name in dsb.__all__ if not name.startswith("_")} - {"checkpoint", "errors", "transforms"}
-    public |= {f"{part}.{name}" for part in ("checkpoint", "transforms") for name in getattr(dsb, part).__all__}
-    assert public - {"transforms.ops"} == named
+    parts = ("checkpoint", "model", "transforms")
+    public = {name for name in dsb.__all__ if not name.startswith("_")} - {"errors", *parts}
+    public |= {f"{part}.{name}" for part in parts for name in getattr(dsb, part).__all__}
+    assert public - {"transforms.ops", "model.Unsupported"} == named  # the latter is the one of errors
 
 
 def test_links_of_the_site_lead_to_pages() -> None:
