@@ -26,6 +26,7 @@ TOP = {
 }
 LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)]*)?\)")
 
+NEEDS_TORCH = {"model"}
 # page -> (title, the names on it); a test holds that every public name is on one of them
 REFERENCE = {
     "loaders": ("Datasets and loaders", ["wrap", "Schema", "Column", "Structure", "DataLoader", "LoaderStats", "to_mindspore"]),
@@ -34,6 +35,10 @@ REFERENCE = {
         ["plan", *(f"transforms.{name}" for name in dsbridge.transforms.__all__ if name != "ops")],
     ),
     "checkpoints": ("Checkpoints", [f"checkpoint.{name}" for name in dsbridge.checkpoint.__all__]),
+    "models": (
+        "Models",
+        ["model.convert", "model.MigratedModel", "model.register", "model.cell", "model.code", "model.Refused"],
+    ),
     "reports": (
         "Reports, the doctor, errors",
         ["Finding", "Report", "doctor", *(n for n in vars(dsbridge.errors) if n.endswith(("Error", "Unsupported")))],
@@ -66,8 +71,11 @@ def reference(title: str, names: list[str]) -> str:
     lines = [f"# {title}", ""]
     for name in names:
         home, _, short = name.rpartition(".")
-        value = getattr(importlib.import_module(f"dsbridge.{home}" if home else "dsbridge"), short)
-        lines += [f"::: {value.__module__}.{value.__qualname__}", "    options:"]
+        if home in NEEDS_TORCH:  # where the site is made there is none: the name as it is imported
+            lines += [f"::: dsbridge.{name}", "    options:"]
+        else:
+            value = getattr(importlib.import_module(f"dsbridge.{home}" if home else "dsbridge"), short)
+            lines += [f"::: {value.__module__}.{value.__qualname__}", "    options:"]
         lines += [f"      heading: dsb.{name}", f"      toc_label: {short}", ""]
     return "\n".join(lines)
 

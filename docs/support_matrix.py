@@ -1,0 +1,234 @@
+"""Writes docs/reference/models.md: what dsb.model converts, by running every probe of tests/model against torch.
+
+Run it: make support-matrix. Layers and functions take some minutes, whole models an hour; `--only layers` and the like do a
+part and keep the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import further_models
+import mindspore
+import numpy as np
+import proofs
+import small_models
+import test_function_entries
+import test_layer_entries
+import torch
+
+import dsbridge as dsb
+from dsbridge.errors import Unsupported
+from dsbridge.model.convert import draft
+from dsbridge.model.functions import registry as functions
+from dsbridge.model.layers import registry as layers
+
+ROOT = Path(__file__).resolve().parent.parent
+STORE = ROOT / "docs" / "reference" / "models.json"
+PAGE = ROOT / "docs" / "reference" / "models.md"
+
+Wanted = Callable[[str], bool]
+
+
+def main() -> None:
+    """Run the parts asked for, keep the others' results, write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=PARTS, action="append", help="this part; repeatable")
+    parser.add_argument("--model", action="append", help="of the models, only this one; repeatable")
+    parser.add_argument("--missing", action="store_true", help="of the models, only those without a result")
+    arguments = parser.parse_args()
+    stored: dict[str, Any] = json.loads(STORE.read_text()) if STORE.exists() else {}
+    stored["versions"] = {"torch": torch.__version__, "mindspore": mindspore.__version__, "numpy": np.__version__}
+    for name in arguments.only or PARTS:
+        rows = stored.setdefault(name, {})
+        if not (arguments.model or arguments.missing):
+            rows.clear()
+        done = set(rows) if arguments.missing else set()
+        for key, row in PARTS[name](lambda key, done=done: key not in done and key in (arguments.model or [key])):
+            sys.stderr.write(f"{key}: {row}\n")
+            rows[key] = row
+            STORE.write_text(json.dumps(stored, indent=1) + "\n")
+    PAGE.write_text(page(stored))
+
+
+def _layers(_: Any) -> Iterator[tuple[str, Any]]:
+    """Each class of torch.nn: settings proven, and those refused, with the reason."""
+    layers.load_all()
+    cases = [case for group in test_layer_entries.GROUPS.values() for case in group()]
+    failed = proofs.failures(cases)
+    for cls in sorted(layers.LAYERS, key=lambda one: one.__name__):
+        mine = [case for case in cases if any(type(part) is cls for part in case.module.modules())]
+        made = _made(cls, mine)
+        refused = [_refusal(layer, x) for layer, x in test_layer_entries.REFUSED if type(layer) is cls]
+        yield cls.__name__, {"cell": made, "refused": refused, **_verdicts([case.name for case in mine], failed)}
+
+
+def _made(cls: type, cases: list[proofs.Case]) -> str:
+    for case in cases:
+        for part in case.module.modules():
+            if type(part) is cls:
+                made = layers.find(part)
+                assert made is not None
+                return made(part, layers.Seen(())).callee if cls is not torch.nn.LSTMCell else "LSTMCell"
+    return ""
+
+
+def _refusal(layer: Any, x: Any) -> str:
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x: Any) -> Any:
+            return self.layer(x, x, x)[0] if isinstance(self.layer, torch.nn.MultiheadAttention) else self.layer(x)
+
+    try:
+        draft(Net(), (x,), {})
+    except Unsupported as refused:
+        return refused.reason
+    return ""
+
+
+def _functions(_: Any) -> Iterator[tuple[str, Any]]:
+    """Each entry of the table of functions, under all its names: the cases that go through it."""
+    functions.load_all()
+    failed = proofs.failures(
+        [proofs.Case(name, proofs.Calls(one), inputs) for name, (one, inputs) in test_function_entries.CASES.items()]
+    )
+    used: dict[str, list[str]] = {}
+    express = functions.express
+    import dsbridge.model.bodies as bodies
+
+    for name, (one, inputs) in {**test_function_entries.CASES, **test_function_entries.REFUSED}.items():
+
+        def noted(node: Any, name: str = name) -> Any:
+            used.setdefault(functions.entry(node.target), []).append(name)
+            return express(node)
+
+        bodies.express = noted
+        try:
+            draft(proofs.Scaled(proofs.Calls(one), inputs), inputs, {})
+        except Unsupported:
+            continue
+        finally:
+            bodies.express = express
+    entries: dict[Any, list[str]] = {}
+    for name, made in sorted(functions.FUNCTIONS.items()):
+        entries.setdefault(made, []).append(name)
+    for alike in entries.values():
+        names = sorted({case for name in alike for case in used.get(name, ())})
+        refused = [name for name in names if name in test_function_entries.REFUSED]
+        proven = [name for name in names if name not in refused]
+        yield ", ".join(alike), {"refused": refused, **_verdicts(proven, failed)}
+
+
+def _verdicts(names: list[str], failed: dict[str, str]) -> dict[str, Any]:
+    return {"proven": len([name for name in names if name not in failed]), "failed": [name for name in names if name in failed]}
+
+
+def _models(wanted: Wanted) -> Iterator[tuple[str, Any]]:
+    """The models of the tests."""
+    return _proven({**small_models.OWN, **small_models.TORCHVISION, **small_models.ZOOS}, wanted)
+
+
+def _further(wanted: Wanted) -> Iterator[tuple[str, Any]]:
+    """Models that the tables were not written for."""
+    return _proven(further_models.FURTHER, wanted)
+
+
+def _proven(examples: Any, wanted: Wanted) -> Iterator[tuple[str, Any]]:
+    for name, (make, inputs) in examples.items():
+        if not wanted(name):
+            continue
+        began = time.monotonic()
+        torch.manual_seed(0)
+        try:
+            migrated = dsb.model.convert(make(), inputs)
+            report = migrated.verify()
+        except Unsupported as refused:
+            yield name, {"status": "unsupported", "why": _place(str(refused))}
+            continue
+        except Exception as exc:
+            yield name, {"status": "FAILS", "why": f"{type(exc).__name__}: {exc}"}
+            continue
+        measured = {one.what: [one.error, one.yardstick] for one in report.measured}
+        findings = [str(one) for one in (*migrated.report, *report) if one.severity != "info"]
+        status = "verified" if migrated.ok else "NOT EQUAL"
+        if migrated.ok and findings:
+            status = "verified in part"
+        yield name, {"status": status, "lines": len(migrated.source.splitlines()), "measured": measured, "findings": findings,
+                     "seconds": round(time.monotonic() - began)}  # fmt: skip
+
+
+def _place(text: str) -> str:
+    """Without the folder of the machine that this ran on."""
+    return re.sub(r"/\S*site-packages/", "", text)
+
+
+PARTS: dict[str, Callable[[Wanted], Iterator[tuple[str, Any]]]] = {
+    "layers": _layers, "functions": _functions, "models": _models, "further": _further,
+}  # fmt: skip
+
+
+def page(stored: dict[str, Any]) -> str:
+    """The Markdown."""
+    versions = stored["versions"]
+    tried = f"torch {versions['torch']}, MindSpore {versions['mindspore']}, numpy {versions['numpy']}, CPU"
+    lines = [
+        "# Layers, functions and models", "",
+        f"Written by `make support-matrix`: {tried}.",
+        "Each setting was run forward and backward in PyNative and in graph mode and compared with torch in float64; the",
+        "yardstick is torch's own float32.",
+        "[The guide](../guide/models.md) says what that means. What is in no table is refused by name, line and reason.", "",
+        "## Models", "", "Small configurations, random weights. Errors are relative (L2), the largest of all runs.", "",
+        *_table(stored.get("models", {})), "",
+        "## Further models", "", _share(stored.get("further", {})), "", *_table(stored.get("further", {})),
+    ]  # fmt: skip
+    lines += ["", "## Layers", "", "| torch.nn | becomes | settings proven | refused |", "|---|---|---|---|"]
+    for name, row in stored.get("layers", {}).items():
+        lines.append(f"| {name} | `{row['cell']}` | {_count(row)} | {_cell('; '.join(row['refused']))} |")
+    lines += ["", "## Functions and methods", "", "| torch | cases proven | refused |", "|---|---|---|"]
+    for name, row in stored.get("functions", {}).items():
+        called = ", ".join(f"`{one}`" for one in name.split(", "))
+        lines.append(f"| {called} | {_count(row)} | {_cell('; '.join(row['refused']))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _share(rows: dict[str, Any]) -> str:
+    counts = Counter(row["status"] for row in rows.values())
+    told = ", ".join(f"{number} {status}" for status, number in counts.most_common())
+    return f"Tried after the tables had been written, and not chosen by the outcome. Of {len(rows)}: {told}."
+
+
+def _table(rows: dict[str, Any]) -> list[str]:
+    lines = ["| model | verdict | lines | outputs | gradients | remarks |", "|---|---|---|---|---|---|"]
+    for name, row in rows.items():
+        measured = row.get("measured", {})
+        outputs, gradients = (
+            max((error for what, (error, _) in measured.items() if ("gradients" in what) is wanted), default=None)
+            for wanted in (False, True)
+        )
+        figures = [f"{one:.1e}" if one is not None else "" for one in (outputs, gradients)]
+        remarks = row.get("why") or "; ".join(row.get("findings", []))
+        lines.append(f"| {name} | {row['status']} | {row.get('lines', '')} | {figures[0]} | {figures[1]} | {_cell(remarks)} |")
+    return lines
+
+
+def _count(row: dict[str, Any]) -> str:
+    return f"{row['proven']}, **{len(row['failed'])} FAIL**" if row["failed"] else str(row["proven"])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+if __name__ == "__main__":
+    main()
