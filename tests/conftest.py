@@ -17,9 +17,9 @@ import pytest
 collect_ignore_glob = ["*conftest.py"]  # for doctests: modules of one name are refused
 
 TESTS = Path(__file__).parent
-# what does not hang on numpy's version, and what runs so many Python lines again and again that counting them takes minutes
+# what does not hang on numpy's version, and what runs in processes of its own, where lines are not counted
 ONE_LANE = ("faults", "bench", "cli", "test_examples.py", "model/test_layer_entries.py", "model/test_function_entries.py")
-NOT_COUNTED = ("faults", "parity", "model/test_layer_entries.py", "model/test_function_entries.py")
+NOT_COUNTED = ("faults",)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
