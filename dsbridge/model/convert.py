@@ -18,6 +18,7 @@ import torch
 
 from dsbridge.checkpoint.rules import Rule
 from dsbridge.errors import Unsupported
+from dsbridge.frameworks import mindspore_tensors
 from dsbridge.model.bodies import RESERVED
 from dsbridge.model.classes import CellClass, classes
 from dsbridge.model.construct import Cells
@@ -124,6 +125,7 @@ def _tie(model: torch.nn.Module, root: CellClass, builder: Builder) -> None:
 
 def load_source(source: str, root: str) -> Any:
     """Import source as a module and make its root cell; the file stays while the process runs, as graph mode reads it."""
+    mindspore_tensors.tensor_type()  # numpy 2: the first operation of a process
     name = f"dsbridge_model_{next(_NUMBERS)}"
     path = _folder() / f"{name}.py"
     path.write_text(source)

@@ -14,7 +14,6 @@ import torch
 
 from dsbridge.checkpoint.load import load
 from dsbridge.errors import VerificationError
-from dsbridge.frameworks import mindspore_tensors
 from dsbridge.frameworks.detect import require_mindspore, require_torch
 from dsbridge.model.conversion import ConversionReport
 from dsbridge.model.convert import Draft, draft, load_source
@@ -135,7 +134,6 @@ def convert(module: Any, example_inputs: Any, *, dynamic: bool = True, flavour: 
     """
     require_torch("converting a model")
     require_mindspore("converting a model")
-    mindspore_tensors.tensor_type()  # numpy 2: the first operation of a process
     if flavour not in FLAVOURS:
         raise ValueError(f"flavour must be one of {FLAVOURS}, got {flavour!r}")
     args, kwargs = arguments(example_inputs)
