@@ -59,20 +59,31 @@ class _Run:
         given = passed(self.model.forward, made.arguments, args, kwargs)
         return Job(made.source, made.root, self.arrays, given, self.training, along, **more)
 
-    def torch(self, dtype: torch.dtype, inputs: Any = None, **more: Any) -> oracle.Side:
+    def torch(self, dtype: torch.dtype, inputs: Any = None, model: Any = None, **more: Any) -> oracle.Side:
         args, kwargs = inputs or (self.inputs, self.kwargs)
-        return oracle.run(self.model, args, kwargs, training=self.training, dtype=dtype, **more)
+        return oracle.run(model or self.model, args, kwargs, training=self.training, dtype=dtype, **more)
+
+
+@dataclass(slots=True)
+class _Steady:
+    """Weights to compare with: the model, what its outputs are multiplied with, its float64 run, and one a rounding away."""
+
+    model: torch.nn.Module
+    along: Sequence[Any]
+    exact: oracle.Side
+    shaken: oracle.Side
 
 
 def verify(subject: Subject, inputs: Sequence[Any], kwargs: Mapping[str, Any], *, seed: int = 0) -> ParityReport:
     """Compare in eval and train mode, graph and PyNative. ``inputs`` are torch tensors, by position; ``kwargs`` by name."""
     report = ParityReport()
     for training in (False, True):
-        model, shaken = _steady(subject, inputs, kwargs, training, seed)
+        found = _steady(subject, inputs, kwargs, training, seed)
+        model = found.model
         with Weights(model, subject.network, subject.made.unused, subject.made.rules) as weights:
             arrays = weights.arrays(state_of(model, subject.made.unused))
             run = _Run(subject, model, weights, arrays, inputs, kwargs, training)
-            _compare(report, run, shaken)
+            _compare(report, run, found)
             if training:
                 _dropout(report, run)
             else:
@@ -81,7 +92,7 @@ def verify(subject: Subject, inputs: Sequence[Any], kwargs: Mapping[str, Any], *
     return report
 
 
-def _steady(subject: Subject, inputs: Any, kwargs: Any, training: bool, seed: int) -> tuple[Any, oracle.Side]:
+def _steady(subject: Subject, inputs: Any, kwargs: Any, training: bool, seed: int) -> _Steady:
     """Perturbed weights around which torch's own gradient is steady, and its gradient at weights a rounding error away.
 
     A ReLU whose input is within rounding of zero is passed by one framework and not by the other, which says nothing about
@@ -92,7 +103,7 @@ def _steady(subject: Subject, inputs: Any, kwargs: Any, training: bool, seed: in
     def gradients(model: Any) -> oracle.Side:
         return oracle.run(model, inputs, kwargs, training=training, dtype=torch.float64, along=along)
 
-    best: tuple[float, Any, oracle.Side] | None = None
+    best, least = None, np.inf
     for number in range(seed, seed + SEEDS):
         model = oracle.perturbed(subject.model, inputs, kwargs, number)
         if best is None:  # outputs have the same shapes whatever the weights
@@ -100,12 +111,12 @@ def _steady(subject: Subject, inputs: Any, kwargs: Any, training: bool, seed: in
         exact, shaken = gradients(model), gradients(oracle.shaken(model, ROUNDING, 0))
         moved = norm(shaken.gradients[name] - array for name, array in exact.gradients.items())
         moved /= norm(exact.gradients.values()) or 1.0
-        if best is None or moved < best[0]:
-            best = moved, model, shaken
+        if best is None or moved < least:
+            best, least = _Steady(model, along, exact, shaken), moved
         if moved < STEADY:
             break
     assert best is not None
-    return best[1:]
+    return best
 
 
 def directions(outputs: Sequence[Any]) -> list[Any]:
@@ -114,17 +125,14 @@ def directions(outputs: Sequence[Any]) -> list[Any]:
     return [made.standard_normal(output.shape).astype(np.float32) for output in outputs]
 
 
-def _compare(report: ParityReport, run: _Run, shaken: oracle.Side) -> None:
-    along = directions(run.torch(torch.float32).outputs)
-    exact, single = (run.torch(dtype, along=along) for dtype in (torch.float64, torch.float32))
+def _compare(report: ParityReport, run: _Run, steady: _Steady) -> None:
+    along, exact = steady.along, steady.exact
+    single = run.torch(torch.float32, along=along)
     _sensitive(report, run, exact)
     expected = _as_cell(run, exact.gradients)
-    yardsticks = [_off(run, expected, side) for side in (single, shaken)]
+    yardsticks = [_off(run, expected, side) for side in (single, steady.shaken)]
     for number in range(1, SHAKES):
-        side = oracle.run(
-            oracle.shaken(run.model, ROUNDING, number), run.inputs, run.kwargs, training=run.training, dtype=torch.float64,
-            along=along,
-        )  # fmt: skip
+        side = run.torch(torch.float64, model=oracle.shaken(run.model, ROUNDING, number), along=along)
         yardsticks.append(_off(run, expected, side))
     for word, (got,) in in_both_modes([run.job(along)]):
         where = f"{run.name}, {word}"
