@@ -77,21 +77,13 @@ def _made(cls: type, cases: list[proofs.Case]) -> str:
             if type(part) is cls:
                 made = layers.find(part)
                 assert made is not None
-                return made(part, layers.Seen(())).callee if cls is not torch.nn.LSTMCell else "LSTMCell"
+                return made(part, layers.Seen(())).callee
     return ""
 
 
 def _refusal(layer: Any, x: Any) -> str:
-    class Net(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = layer
-
-        def forward(self, x: Any) -> Any:
-            return self.layer(x, x, x)[0] if isinstance(self.layer, torch.nn.MultiheadAttention) else self.layer(x)
-
     try:
-        draft(Net(), (x,), {})
+        draft(test_layer_entries.Holds(layer), (x,), {})
     except Unsupported as refused:
         return refused.reason
     return ""
@@ -103,23 +95,7 @@ def _functions(_: Any) -> Iterator[tuple[str, Any]]:
     failed = proofs.failures(
         [proofs.Case(name, proofs.Calls(one), inputs) for name, (one, inputs) in test_function_entries.CASES.items()]
     )
-    used: dict[str, list[str]] = {}
-    express = functions.express
-    import dsbridge.model.bodies as bodies
-
-    for name, (one, inputs) in {**test_function_entries.CASES, **test_function_entries.REFUSED}.items():
-
-        def noted(node: Any, name: str = name) -> Any:
-            used.setdefault(functions.entry(node.target), []).append(name)
-            return express(node)
-
-        bodies.express = noted
-        try:
-            draft(proofs.Scaled(proofs.Calls(one), inputs), inputs, {})
-        except Unsupported:
-            continue
-        finally:
-            bodies.express = express
+    used = test_function_entries.names_by_entry()
     entries: dict[Any, list[str]] = {}
     for name, made in sorted(functions.FUNCTIONS.items()):
         entries.setdefault(made, []).append(name)

@@ -208,18 +208,20 @@ REFUSED = [
 ]  # fmt: skip
 
 
+class Holds(nn.Module):
+    """One layer, called as its kind is."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Any) -> Any:
+        return self.layer(x, x, x)[0] if isinstance(self.layer, nn.MultiheadAttention) else self.layer(x)
+
+
 @pytest.mark.parametrize(("layer", "x"), REFUSED, ids=[repr(layer) for layer, _ in REFUSED])
 def test_what_would_differ_is_refused(layer: nn.Module, x: Any) -> None:
     """Settings with another result there, or none, are errors that name the layer."""
-
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = layer
-
-        def forward(self, x: Any) -> Any:
-            return self.layer(x, x, x)[0] if isinstance(self.layer, nn.MultiheadAttention) else self.layer(x)
-
     with pytest.raises(Unsupported) as caught:
-        draft(Net(), (x,), {})
+        draft(Holds(layer), (x,), {})
     assert caught.value.path == "layer"
