@@ -163,8 +163,8 @@ class _Writer:
 
     def _store(self, node: Node) -> ast.expr:
         x, index, value = node.args
-        while x.op == CALL and x.target != "clone" and isinstance(self._tree(x), Hole):  # another name for the same tensor
-            x = self._tree(x).node  # type: ignore[attr-defined]
+        while x.op == CALL and x.target != "clone" and isinstance(tree := self._tree(x), Hole):
+            x = tree.node  # another name for the same tensor
         if x.op == CALL and x.target == "clone":
             self._trees[x] = code("x.copy()", x=x.args[0]).tree
             self._need(self._trees[x])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import inspect
 import keyword
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from dsbridge.model.bodies import Body
-from dsbridge.model.construct import Cells, Construct, Parameter
+from dsbridge.model.construct import Cells, Construct, Parameter, equal
 from dsbridge.model.source import defined
 from dsbridge.model.trees import Instance, instances_in
 from dsbridge.model.unify import Different, Slot, Slots, unified, unified_code
@@ -127,19 +127,14 @@ def _defaults(slots: list[Slot], group: list[Instance]) -> dict[str, Any]:
     """Arguments that can be left out: None for a child that some have, else the original constructor's default."""
     if len(group) < 2:
         return {}
-    try:
-        original = inspect.signature(type(group[0].module).__init__).parameters
-    except (TypeError, ValueError):
-        original = {}  # type: ignore[assignment]
+    original = _signature(group)
     found: dict[str, Any] = {}
     for slot in slots:
         name = slot.parameter.name
         default = original[name].default if name in original else None
         if any(value is None for value in slot.values):
             found[name] = None
-        elif isinstance(default, (bool, int, float, str)) and any(
-            type(value) is type(default) and value == default for value in slot.values
-        ):
+        elif isinstance(default, (bool, int, float, str)) and any(equal(value, default) for value in slot.values):
             found[name] = default
     return found
 
@@ -153,8 +148,8 @@ def _resolved(value: Any) -> Any:
     if isinstance(value, Instance):
         assert value.construct is not None, value.path
         return value.construct
-    if hasattr(value, "cells"):
-        return type(value)(value.callee, {key: _resolved(one) for key, one in value.cells.items()})
+    if isinstance(value, Cells):
+        return Cells(value.callee, {key: _resolved(one) for key, one in value.cells.items()})
     return value
 
 
@@ -208,16 +203,21 @@ def _kind(slot: Slot) -> str:
 
 
 def _original(slot: Slot, group: list[Instance]) -> list[str]:
-    try:
-        arguments = [name for name in inspect.signature(type(group[0].module).__init__).parameters if name != "self"]
-    except (TypeError, ValueError):
-        return []
     marker = object()
     return [
         name
-        for name in arguments
-        if [_plain_repr(getattr(one.module, name, marker)) for one in group] == list(map(_plain_repr, slot.values))
+        for name in _signature(group)
+        if name != "self"
+        and [_plain_repr(getattr(one.module, name, marker)) for one in group] == list(map(_plain_repr, slot.values))
     ]
+
+
+def _signature(group: list[Instance]) -> Mapping[str, inspect.Parameter]:
+    """The arguments of the original class's constructor; none where Python does not say."""
+    try:
+        return inspect.signature(type(group[0].module).__init__).parameters
+    except (TypeError, ValueError):
+        return {}
 
 
 def _plain_repr(value: Any) -> str:

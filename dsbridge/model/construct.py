@@ -51,12 +51,12 @@ class Construct:
         keywords = {
             name: value
             for name, value in args.items()
-            if name not in first and not (name in self.defaults and _same(value, self.defaults[name]))
+            if name not in first and not (name in self.defaults and equal(value, self.defaults[name]))
         }
         tree = ast.Call(
             ast.parse(self.callee, mode="eval").body,
-            [_written(args[name]) for name in first],
-            [ast.keyword(name, _written(value)) for name, value in keywords.items()],
+            [written(args[name]) for name in first],
+            [ast.keyword(name, written(value)) for name, value in keywords.items()],
         )
         return Code(tree)
 
@@ -75,7 +75,7 @@ class Cells:
 
     def code(self, function_name: str = "") -> Code:
         """The call as source; ``function_name``: what is called, if not the class."""
-        values = [_written(one) for one in self.cells.values()]
+        values = [written(one) for one in self.cells.values()]
         function = ast.parse(function_name or self.callee, mode="eval").body
         if not self.named:
             values = _repeated(values)
@@ -105,20 +105,26 @@ def _repeated(values: list[ast.expr]) -> list[ast.expr]:
 
 def _simplified(callee: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
     """No padding is written as people write it."""
-    if callee.startswith("nn.Conv") and _same(args.get("padding"), 0) and args.get("pad_mode") == "pad":
+    if callee.startswith("nn.Conv") and equal(args.get("padding"), 0) and args.get("pad_mode") == "pad":
         return {name: "valid" if name == "pad_mode" else value for name, value in args.items() if name != "padding"}
     return args
 
 
-def _same(one: Any, other: Any) -> bool:
+def equal(one: Any, other: Any) -> bool:
+    """Whether both are the same value of the same type: 1, 1.0 and True are three.
+
+    >>> equal(1, 1), equal(1, True)
+    (True, False)
+    """
     return type(one) is type(other) and bool(one == other)
 
 
-def _written(value: Any) -> ast.expr:
+def written(value: Any) -> ast.expr:
+    """A value, a cell or a parameter as an expression."""
     if isinstance(value, Parameter):
         return ast.Name(value.name, ast.Load())
     if isinstance(value, (Construct, Cells)):
         return value.code().tree
     if isinstance(value, tuple):
-        return ast.Tuple([_written(one) for one in value], ast.Load())
+        return ast.Tuple([written(one) for one in value], ast.Load())
     return lift(value)

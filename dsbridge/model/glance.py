@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ def glance(model: Any, cell: Any, names: Sequence[str], args: Sequence[Any], kwa
     """Run both in eval mode, PyNative, in this process; what is wrong, or "". MindSpore's mode is left as it was."""
     import mindspore as ms
 
+    from dsbridge.model.child.run_cell import tensors
+
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         own, own_args, own_kwargs = copied(model), *copy.deepcopy((tuple(args), dict(kwargs)))
         generator = torch.get_rng_state()
@@ -37,7 +39,8 @@ def glance(model: Any, cell: Any, names: Sequence[str], args: Sequence[Any], kwa
     mode = ms.get_context("mode")
     ms.set_context(mode=ms.PYNATIVE_MODE)
     try:
-        got = list(_arrays(cell.set_train(False)(*map(given, passed(model.forward, names, args, kwargs)))))
+        outputs = cell.set_train(False)(*map(given, passed(model.forward, names, args, kwargs)))
+        got = [one.asnumpy() for one in tensors(outputs)]
     except Exception as exc:
         return f"it does not run: {type(exc).__name__}: {str(exc).strip().splitlines()[0]}"
     finally:
@@ -48,11 +51,3 @@ def glance(model: Any, cell: Any, names: Sequence[str], args: Sequence[Any], kwa
         return ""  # the proof puts constants in the place of random numbers
     worst = max((relative(a.astype(np.float64), b) for a, b in zip(expected, got, strict=True)), default=0.0)
     return f"outputs are off by {worst:.2g}, relative" if worst > ROUGHLY else ""
-
-
-def _arrays(value: Any) -> Iterator[Any]:
-    if hasattr(value, "asnumpy"):
-        yield value.asnumpy()
-    elif isinstance(value, (tuple, list)):
-        for one in value:
-            yield from _arrays(one)

@@ -17,7 +17,10 @@ from dsbridge.model.frames import leaves
 from dsbridge.model.recorder import short_name
 
 Arrays = dict[str, np.ndarray[Any, Any]]
-_DROPOUTS = {"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "feature_dropout"}
+_DROPOUTS = {
+    "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "feature_dropout",
+    "stochastic_depth",
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -49,8 +52,6 @@ class NoDropout(TorchFunctionMode):
             args = tuple(torch.float64 if one is torch.float32 else one for one in args)
             kwargs = {key: torch.float64 if one is torch.float32 else one for key, one in kwargs.items()}
         if name.rstrip("_") in _DROPOUTS:
-            return args[0]
-        if name == "stochastic_depth":
             return args[0]
         if name == "scaled_dot_product_attention":
             kwargs["dropout_p"] = 0.0

@@ -244,11 +244,11 @@ class Builder:
 
     def _body(self, frame: Frame | None, made: Instance) -> Body:
         assert frame is not None
-        written = body(frame, self.spell(made.module), frozenset(helpers.sources()), self._takes, self._flavour)
+        spell = self.spell(made.module)
+        written = body(frame, spell, frozenset(helpers.sources()), self._takes, self._flavour)
         for (_, name), value in written.numbers.items():
             made.numbers[name] = value
         lists = {name: len(m) for name, m in made.module.named_modules() if name and type(m) is torch.nn.ModuleList}
-        spell = self.spell(made.module)
         names = {n.id for line in written.statements for n in ast.walk(line) if isinstance(n, ast.Name)}
         lengths = {ast.unparse(spell(name)): length for name, length in lists.items()}
         written.statements[:] = folded(written.statements, lengths, names)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dsbridge.model.construct import Cells, Construct, Parameter
+from dsbridge.model.construct import Cells, Construct, Parameter, equal
 
 
 class Different(Exception):
@@ -62,7 +62,7 @@ def unified(values: Sequence[Any], names: list[str], slots: Slots) -> Any:
         return slots.at(values, names)
     if any(isinstance(one, (Construct, Cells)) for one in values):
         return slots.at(values, names)
-    if all(type(one) is type(first) and one == first for one in values):
+    if all(equal(one, first) for one in values):
         return first
     return slots.at(values, names)
 
@@ -77,8 +77,8 @@ def unified_code(trees: Sequence[ast.AST], attribute: Callable[[list[Any]], ast.
     if any(type(tree) is not type(first) for tree in trees):
         raise Different
     if isinstance(first, ast.Constant):
-        values = [tree.value for tree in trees]  # type: ignore[attr-defined]
-        if all(type(one) is type(values[0]) and one == values[0] for one in values):
+        values: list[Any] = [tree.value for tree in trees if isinstance(tree, ast.Constant)]
+        if all(equal(one, first.value) for one in values):
             return first
         if any(not isinstance(one, (int, float)) for one in values):
             raise Different

@@ -16,9 +16,10 @@ def join(first: list[Instance], second: list[Instance]) -> list[Instance] | None
 
     ``first`` and ``second`` each share a body (numbers aside). Bodies that differ by mode are left alone.
     """
-    if any(one.train is None or one.evaluated is not None or one.base != "nn.Cell" for one in (first[0], second[0])):
+    a, b = first[0].train, second[0].train
+    if a is None or b is None or a.arguments != b.arguments:
         return None
-    if first[0].train.arguments != second[0].train.arguments:  # type: ignore[union-attr]
+    if any(one.evaluated is not None or one.base != "nn.Cell" for one in (first[0], second[0])):
         return None
     for more, less in ((first, second), (second, first)):
         optional = set(more[0].children) - set(less[0].children)
@@ -27,6 +28,11 @@ def join(first: list[Instance], second: list[Instance]) -> list[Instance] | None
     if list(first[0].children) == list(second[0].children):
         return _with_flag(first, second)
     return None
+
+
+def _lines(one: Instance) -> list[ast.stmt]:
+    assert one.train is not None
+    return one.train.statements
 
 
 def blank(lines: Sequence[ast.stmt]) -> str:
@@ -42,15 +48,13 @@ def blank(lines: Sequence[ast.stmt]) -> str:
 def _with_optional(more: list[Instance], less: list[Instance], child: str) -> list[Instance] | None:
     """Without the child its argument is passed on: ``identity = x if self.downsample is None else self.downsample(x)``."""
     for one in more:
-        if blank(_without(one.train.statements, child)) != blank(less[0].train.statements):  # type: ignore[union-attr]
+        if blank(_without(_lines(one), child)) != blank(_lines(less[0])):
             return None
-    lines = [_Optional(child).visit(copy.deepcopy(line)) for line in more[0].train.statements]  # type: ignore[union-attr]
-    if any(blank(one.train.statements) != blank(more[0].train.statements) for one in more):  # type: ignore[union-attr]
-        return None
-    if len({ast.unparse(ast.Module(one.train.statements, [])) for one in more}) > 1:  # type: ignore[union-attr]
+    lines = [_Optional(child).visit(copy.deepcopy(line)) for line in _lines(more[0])]
+    if len({ast.unparse(ast.Module(_lines(one), [])) for one in more}) > 1:
         return None  # numbers of their own would be lost
     for one in (*more, *less):
-        one.train.statements[:] = copy.deepcopy(lines)  # type: ignore[union-attr]
+        _lines(one)[:] = copy.deepcopy(lines)
     order = list(more[0].children)
     for one in less:
         one.children = {name: one.children.get(name) for name in order}
@@ -107,7 +111,7 @@ def _names(tree: ast.AST) -> set[str]:
 
 def _with_flag(first: list[Instance], second: list[Instance]) -> list[Instance] | None:
     """One attribute of the original modules that is true for one group and false for the other decides."""
-    texts = [{ast.unparse(ast.Module(one.train.statements, [])) for one in group} for group in (first, second)]  # type: ignore[union-attr]
+    texts = [{ast.unparse(ast.Module(_lines(one), [])) for one in group} for group in (first, second)]
     if any(len(text) > 1 for text in texts):
         return None
     for name, value in vars(first[0].module).items():
@@ -117,9 +121,9 @@ def _with_flag(first: list[Instance], second: list[Instance]) -> list[Instance] 
         if held == [[value] * len(first), [not value] * len(second)]:
             yes, no = (first, second) if value else (second, first)
             test = ast.parse(f"self.{name}", mode="eval").body
-            lines = branched(yes[0].train.statements, no[0].train.statements, test)  # type: ignore[union-attr]
+            lines = branched(_lines(yes[0]), _lines(no[0]), test)
             for one in (*first, *second):
-                one.train.statements[:] = copy.deepcopy(lines)  # type: ignore[union-attr]
+                _lines(one)[:] = copy.deepcopy(lines)
                 one.numbers[name] = vars(one.module)[name]
             return [*first, *second]
     return None

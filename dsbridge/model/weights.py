@@ -26,7 +26,7 @@ def state_of(model: torch.nn.Module, unused: list[str]) -> dict[str, torch.Tenso
 
 
 class Weights:
-    """The plan for one pair of model and cell, made once and used for weights and for gradients."""
+    """The way of a model's tensors into its cell, checked when it is made; gradients go the same way as weights."""
 
     def __init__(self, model: torch.nn.Module, network: Any, unused: list[str], rules: Sequence[Rule]) -> None:
         """Plan. Raises ``CheckpointError`` for a tensor without a place, or a place without a tensor."""

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 import dsbridge
 from dsbridge.model import helpers, layout
 from dsbridge.model.classes import CellClass
-from dsbridge.model.code import lift
-from dsbridge.model.construct import Cells, Construct, Parameter
+from dsbridge.model.construct import Cells, Construct, written
 from dsbridge.model.variants import branched
 
 
@@ -60,12 +59,12 @@ def _init(made: CellClass) -> Iterator[ast.stmt]:
     else:
         yield ast.Expr(Cells(made.base, made.children).code("super().__init__").tree)
     for name, value in made.numbers.items():
-        yield _attribute(name, _written(value))
+        yield _attribute(name, written(value))
     for name, own in made.own.items():
         yield _attribute(name, _parameter(own))
     if made.base == "nn.Cell":
         for name, child in made.children.items():
-            yield _attribute(name, _written(child))
+            yield _attribute(name, written(child))
     for target, source in made.ties:
         yield ast.Assign([target], source, lineno=0)
 
@@ -74,20 +73,12 @@ def _attribute(name: str, value: ast.expr) -> ast.stmt:
     return ast.Assign([ast.Attribute(ast.Name("self", ast.Load()), name, ast.Store())], value, lineno=0)
 
 
-def _written(value: object) -> ast.expr:
-    if isinstance(value, Parameter):
-        return ast.Name(value.name, ast.Load())
-    if isinstance(value, (Construct, Cells)):
-        return value.code().tree
-    return lift(value)
-
-
 def _parameter(own: Construct) -> ast.expr:
     """A parameter of the class's own: zeros, until weights are loaded."""
-    sizes = ast.Tuple([_written(value) for name, value in own.args.items() if name.startswith("size")], ast.Load())
+    sizes = ast.Tuple([written(value) for name, value in own.args.items() if name.startswith("size")], ast.Load())
     zeros = ast.parse("ops.zeros(s, d)", mode="eval").body
     assert isinstance(zeros, ast.Call)
-    zeros.args = [sizes, _written(own.args["dtype"])]
+    zeros.args = [sizes, written(own.args["dtype"])]
     keywords = [] if own.args["trainable"] else [ast.keyword("requires_grad", ast.Constant(False))]
     return ast.Call(ast.parse("ms.Parameter", mode="eval").body, [zeros], keywords)
 

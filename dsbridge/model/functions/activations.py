@@ -81,7 +81,7 @@ def _float(value: Any) -> Any:
 @function("softmin")
 def softmin(x: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Code:
     """Softmax of -x."""
-    return softmax(code("-x", x=x), dim if dim is not None else (0 if x.ndim in (0, 1, 3) else 1), dtype=dtype)
+    return softmax(code("-x", x=x), _axis(x, dim), dtype=dtype)
 
 
 @function("cosine_similarity")

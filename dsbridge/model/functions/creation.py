@@ -23,7 +23,7 @@ def dtype_of(dtype: Any, more: dict[str, Any], default: Any = None) -> Any:
 
 
 def shape_of(size: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Sizes, given one by one or as one tuple."""
+    """Sizes, or axes, given one by one or as one tuple."""
     return tuple(size[0]) if len(size) == 1 and isinstance(size[0], (tuple, list)) else size
 
 

@@ -26,8 +26,8 @@ def conv2d(
     if isinstance(padding, str):
         raise Refused(f"padding={padding!r}")
     return call(
-        "ops.conv2d", x, weight, bias, stride=_plain(stride), pad_mode="pad", padding=_plain(padding),
-        dilation=_plain(dilation), groups=groups,
+        "ops.conv2d", x, weight, bias, stride=same(stride), pad_mode="pad", padding=same(padding),
+        dilation=same(dilation), groups=groups,
     )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def conv1d(
     """As a picture of one row."""
     if isinstance(padding, str) or x.ndim != 3:
         raise Refused(f"padding={padding!r}, {x.ndim}-d")
-    stride, padding, dilation = (same(one) if isinstance(one, (tuple, list)) else one for one in (stride, padding, dilation))
+    stride, padding, dilation = map(same, (stride, padding, dilation))
     made = call(
         "ops.conv2d", code("x.unsqueeze(-2)", x=x), code("w.unsqueeze(-2)", w=weight), bias, stride=(1, stride), pad_mode="pad",
         padding=(0, padding), dilation=(1, dilation), groups=groups,
@@ -96,11 +96,7 @@ def avg_pool1d(
 
 def _row(kernel_size: Any, stride: Any, *more: Any) -> list[Any]:
     values = (kernel_size, stride if stride not in (None, ()) else kernel_size, *more)
-    return [same(one) if isinstance(one, (tuple, list)) else one for one in values]
-
-
-def _plain(value: Any) -> Any:
-    return same(value) if isinstance(value, (tuple, list)) else value
+    return [same(one) for one in values]
 
 
 @function("layer_norm")
@@ -143,8 +139,8 @@ def max_pool2d(
     if x.ndim != 4:
         raise Refused(f"{x.ndim}-d: [N, C, H, W] only")
     return call(
-        "ops.max_pool2d", x, _plain(kernel_size), stride=_plain(stride if stride not in (None, ()) else kernel_size),
-        padding=_plain(padding), dilation=_plain(dilation), ceil_mode=ceil_mode,
+        "ops.max_pool2d", x, same(kernel_size), stride=same(stride if stride not in (None, ()) else kernel_size),
+        padding=same(padding), dilation=same(dilation), ceil_mode=ceil_mode,
     )  # fmt: skip
 
 
@@ -155,15 +151,15 @@ def avg_pool2d(
 ) -> Code:  # fmt: skip
     """The same windows."""
     return call(
-        "ops.avg_pool2d", x, _plain(kernel_size), stride=_plain(stride if stride not in (None, ()) else kernel_size),
-        padding=_plain(padding), ceil_mode=ceil_mode, count_include_pad=count_include_pad, divisor_override=divisor_override,
+        "ops.avg_pool2d", x, same(kernel_size), stride=same(stride if stride not in (None, ()) else kernel_size),
+        padding=same(padding), ceil_mode=ceil_mode, count_include_pad=count_include_pad, divisor_override=divisor_override,
     )  # fmt: skip
 
 
 @function("adaptive_avg_pool2d")
 def adaptive_avg_pool2d(x: Any, output_size: Any) -> Code:
     """To one value it is the mean."""
-    size = same(output_size) if isinstance(output_size, (tuple, list)) else output_size
+    size = same(output_size)
     if plain(size) == 1:
         return code("ops.mean(x, (-2, -1), True)", x=x)
     return call("ops.adaptive_avg_pool2d", x, size)
@@ -172,7 +168,7 @@ def adaptive_avg_pool2d(x: Any, output_size: Any) -> Code:
 @function("adaptive_avg_pool1d", "adaptive_avg_pool3d")
 def adaptive_avg_pool(x: Any, output_size: Any) -> Code:
     """To one value: the mean."""
-    size = same(output_size) if isinstance(output_size, (tuple, list)) else output_size
+    size = same(output_size)
     if plain(size) != 1:
         raise Refused(f"output_size={output_size}: to one value only")
     return code("ops.mean(x, a, True)", x=x, a=tuple(range(2 - x.ndim, 0)))

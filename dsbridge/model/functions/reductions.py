@@ -19,11 +19,15 @@ def _axis(dim: Any) -> Any:
 @function("sum")
 def sum_(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Code:
     """Booleans and small integers are summed as int64, as in torch."""
-    if dtype is None and not x.dtype.is_floating_point:
-        x = code("x.astype(ms.int64)", x=x)
-    elif dtype is not None:
-        x = code("x.astype(d)", x=x, d=dtype)
+    x = _summed(x, dtype)
     return code("x.sum()", x=x) if dim is None else over("sum", x, _axis(dim), keepdim)
+
+
+def _summed(x: Any, dtype: Any) -> Any:
+    """In the dtype in which torch adds up."""
+    if dtype is None and not x.dtype.is_floating_point:
+        return code("x.astype(ms.int64)", x=x)
+    return x if dtype is None else code("x.astype(d)", x=x, d=dtype)
 
 
 @function("mean")
@@ -154,11 +158,7 @@ def cumprod(x: Any, dim: Any, *, dtype: Any = None) -> Code:
 @function("cumsum")
 def cumsum(x: Any, dim: Any, *, dtype: Any = None) -> Code:
     """Whole numbers as int64, as in torch."""
-    if not x.dtype.is_floating_point and dtype is None:
-        x = code("x.astype(ms.int64)", x=x)
-    elif dtype is not None:
-        x = code("x.astype(d)", x=x, d=dtype)
-    return call("ops.cumsum", x, dim)
+    return call("ops.cumsum", _summed(x, dtype), dim)
 
 
 @function("logsumexp")

@@ -6,19 +6,15 @@ from typing import Any
 
 from dsbridge.model.code import Code, call, code
 from dsbridge.model.construct import Refused
+from dsbridge.model.functions.creation import shape_of
 from dsbridge.model.functions.registry import function
 from dsbridge.model.nodes import Node, plain
-
-
-def _spread(sizes: tuple[Any, ...]) -> tuple[Any, ...]:
-    """torch takes sizes as one tuple, or each on its own."""
-    return tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
 
 
 @function("view", "reshape")
 def reshape(x: Any, *shape: Any) -> Code:
     """-1 stands for the rest in both; a view as another dtype is not meant."""
-    sizes = _spread(shape)
+    sizes = shape_of(shape)
     if any(not isinstance(plain(size), int) for size in sizes):
         raise Refused("view as another dtype")
     return code("x.reshape(s)", x=x, s=sizes)
@@ -117,7 +113,7 @@ def t(x: Any) -> Code:
 @function("permute")
 def permute(x: Any, *dims: Any) -> Code:
     """All axes."""
-    return code("x.permute(d)", x=x, d=_spread(dims))
+    return code("x.permute(d)", x=x, d=shape_of(dims))
 
 
 @function("movedim")
@@ -129,7 +125,7 @@ def movedim(x: Any, source: Any, destination: Any) -> Code:
 @function("squeeze")
 def squeeze(x: Any, *dim: Any) -> Code:
     """With an axis that may be longer than 1 for other inputs, nothing is what torch does; MindSpore refuses."""
-    axes = _spread(dim)
+    axes = shape_of(dim)
     if not axes:
         raise Refused("squeeze without an axis depends on every size")
     kept = [axis for axis in axes if x.shape[plain(axis)] == 1]
@@ -147,7 +143,7 @@ def unsqueeze(x: Any, dim: Any) -> Code:
 @function("expand")
 def expand(x: Any, *sizes: Any, implicit: bool = False) -> Code:
     """-1 keeps a size in both."""
-    return code("x.broadcast_to(s)", x=x, s=_spread(sizes))
+    return code("x.broadcast_to(s)", x=x, s=shape_of(sizes))
 
 
 @function("expand_as")
@@ -165,7 +161,7 @@ def broadcast_to(x: Any, size: Any) -> Code:
 @function("repeat", "tile")
 def repeat(x: Any, *sizes: Any) -> Code:
     """Tensor.repeat has no kernel on the CPU; tile is the same."""
-    return call("ops.tile", x, _spread(sizes))
+    return call("ops.tile", x, shape_of(sizes))
 
 
 @function("cat")
@@ -211,7 +207,7 @@ def unbind(x: Any, dim: Any = 0) -> Code:
 @function("flip")
 def flip(x: Any, *dims: Any) -> Code:
     """Axes reversed."""
-    return call("ops.flip", x, _spread(dims))
+    return call("ops.flip", x, shape_of(dims))
 
 
 @function("roll")

@@ -40,28 +40,14 @@ def embedding(module: nn.Embedding, seen: Seen) -> Construct:
     return Construct("PaddedEmbedding", {**args, "padding_idx": module.padding_idx}, 2)
 
 
-@layer(nn.Dropout)
-def dropout(module: nn.Dropout, seen: Seen) -> Construct:
-    """The same probability of zero; MindSpore's default is 0.5 as well."""
-    return Construct("nn.Dropout", {"p": module.p})
+def _dropout(kind: type[nn.Module]) -> None:
+    @layer(kind)
+    def make(module: Any, seen: Seen) -> Construct:
+        return Construct(f"nn.{kind.__name__}", {"p": module.p})
 
 
-@layer(nn.Dropout1d)
-def dropout1d(module: nn.Dropout1d, seen: Seen) -> Construct:
-    """Whole channels."""
-    return Construct("nn.Dropout1d", {"p": module.p})
-
-
-@layer(nn.Dropout2d)
-def dropout2d(module: nn.Dropout2d, seen: Seen) -> Construct:
-    """Whole channels."""
-    return Construct("nn.Dropout2d", {"p": module.p})
-
-
-@layer(nn.Dropout3d)
-def dropout3d(module: nn.Dropout3d, seen: Seen) -> Construct:
-    """Whole channels."""
-    return Construct("nn.Dropout3d", {"p": module.p})
+for _kind in (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d):  # the same names and probabilities
+    _dropout(_kind)
 
 
 @layer(nn.Identity)

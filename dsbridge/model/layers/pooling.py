@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 
 from dsbridge.model.construct import Construct, Refused
@@ -16,8 +14,8 @@ def max_pool2d(module: nn.MaxPool2d, seen: Seen) -> Construct:
     if module.return_indices:
         raise Refused("return_indices=True")
     args = {
-        "kernel_size": same(_pair(module.kernel_size)), "stride": same(_pair(module.stride)), "pad_mode": "pad",
-        "padding": same(_pair(module.padding)), "dilation": same(_pair(module.dilation)), "ceil_mode": module.ceil_mode,
+        "kernel_size": same(module.kernel_size), "stride": same(module.stride), "pad_mode": "pad",
+        "padding": same(module.padding), "dilation": same(module.dilation), "ceil_mode": module.ceil_mode,
     }  # fmt: skip
     return Construct("nn.MaxPool2d", args, 1, {"padding": 0, "dilation": 1, "ceil_mode": False})
 
@@ -26,8 +24,8 @@ def max_pool2d(module: nn.MaxPool2d, seen: Seen) -> Construct:
 def avg_pool2d(module: nn.AvgPool2d, seen: Seen) -> Construct:
     """count_include_pad is torch's default and MindSpore's."""
     args = {
-        "kernel_size": same(_pair(module.kernel_size)), "stride": same(_pair(module.stride)), "pad_mode": "pad",
-        "padding": same(_pair(module.padding)), "ceil_mode": module.ceil_mode,
+        "kernel_size": same(module.kernel_size), "stride": same(module.stride), "pad_mode": "pad",
+        "padding": same(module.padding), "ceil_mode": module.ceil_mode,
         "count_include_pad": module.count_include_pad, "divisor_override": module.divisor_override,
     }  # fmt: skip
     return Construct(
@@ -67,7 +65,3 @@ def upsample(module: nn.Upsample, seen: Seen) -> Construct:
         "align_corners": bool(module.align_corners),
     }  # fmt: skip
     return Construct("Upsample", args, 0, {"size": None, "scale_factor": None, "mode": "nearest", "align_corners": False})
-
-
-def _pair(value: Any) -> Any:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)

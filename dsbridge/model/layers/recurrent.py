@@ -10,9 +10,11 @@ from dsbridge.model.construct import Construct, Refused
 from dsbridge.model.layers.registry import Seen, layer
 
 
-def _needs_state(seen: Seen) -> None:
+def _cell(callee: str, module: Any, seen: Seen, **more: Any) -> Construct:
     if any(len(call.args) + len(call.kwargs) < 2 for call in seen.calls):
         raise Refused("it is called without a state: MindSpore's needs one")
+    args = {"input_size": module.input_size, "hidden_size": module.hidden_size, "has_bias": module.bias, **more}
+    return Construct(callee, args, 2, {"has_bias": True})
 
 
 def _recurrent(cell: str, module: Any, **more: Any) -> Construct:
@@ -50,24 +52,18 @@ def rnn(module: nn.RNN, seen: Seen) -> Construct:
 @layer(nn.LSTMCell)
 def lstm_cell(module: nn.LSTMCell, seen: Seen) -> Construct:
     """One step."""
-    _needs_state(seen)
-    args = {"input_size": module.input_size, "hidden_size": module.hidden_size, "has_bias": module.bias}
-    return Construct("LSTMCell", args, 2, {"has_bias": True})
+    return _cell("LSTMCell", module, seen)
 
 
 @layer(nn.GRUCell)
 def gru_cell(module: nn.GRUCell, seen: Seen) -> Construct:
     """One step."""
-    _needs_state(seen)
-    args = {"input_size": module.input_size, "hidden_size": module.hidden_size, "has_bias": module.bias}
-    return Construct("GRUCell", args, 2, {"has_bias": True})
+    return _cell("GRUCell", module, seen)
 
 
 @layer(nn.RNNCell)
 def rnn_cell(module: nn.RNNCell, seen: Seen) -> Construct:
     """One step."""
-    _needs_state(seen)
-    args = {"input_size": module.input_size, "hidden_size": module.hidden_size, "has_bias": module.bias}
     if module.nonlinearity == "tanh":
-        return Construct("RNNCell", args, 2, {"has_bias": True})
-    return Construct("nn.RNNCell", {**args, "nonlinearity": module.nonlinearity}, 2, {"has_bias": True})
+        return _cell("RNNCell", module, seen)
+    return _cell("nn.RNNCell", module, seen, nonlinearity=module.nonlinearity)
