@@ -61,7 +61,8 @@ class _Run:
 
     def torch(self, dtype: torch.dtype, inputs: Any = None, model: Any = None, **more: Any) -> oracle.Side:
         args, kwargs = inputs or (self.inputs, self.kwargs)
-        return oracle.run(model or self.model, args, kwargs, training=self.training, dtype=dtype, **more)
+        model = self.model if model is None else model  # an empty container is false
+        return oracle.run(model, args, kwargs, training=self.training, dtype=dtype, **more)
 
 
 @dataclass(slots=True)
