@@ -35,6 +35,8 @@ ROOT = Path(__file__).resolve().parent.parent
 STORE = ROOT / "docs" / "reference" / "models.json"
 PAGE = ROOT / "docs" / "reference" / "models.md"
 
+OPENED = "the functions it calls"
+
 Wanted = Callable[[str], bool]
 
 
@@ -64,11 +66,18 @@ def _layers(_: Any) -> Iterator[tuple[str, Any]]:
     layers.load_all()
     cases = [case for group in test_layer_entries.GROUPS.values() for case in group()]
     failed = proofs.failures(cases)
-    for cls in sorted(layers.LAYERS, key=lambda one: one.__name__):
+    for cls in sorted([*layers.LAYERS, *opened_classes()], key=lambda one: one.__name__):
         mine = [case for case in cases if any(type(part) is cls for part in case.module.modules())]
-        made = _made(cls, mine)
+        made = _made(cls, mine) if cls in layers.LAYERS else OPENED
         refused = [_refusal(layer, x) for layer, x in test_layer_entries.REFUSED if type(layer) is cls]
         yield cls.__name__, {"cell": made, "refused": refused, **_verdicts([case.name for case in mine], failed)}
+
+
+def opened_classes() -> list[type]:
+    """Classes of torch.nn without an entry, that are written as the functions they call: those with a case."""
+    layers.load_all()
+    tried = {type(case.module) for group in test_layer_entries.GROUPS.values() for case in group()}
+    return [cls for cls in tried if cls.__module__.startswith("torch.nn.") and cls not in layers.LAYERS]
 
 
 def _made(cls: type, cases: list[proofs.Case]) -> str:
@@ -170,7 +179,8 @@ def page(stored: dict[str, Any]) -> str:
     ]  # fmt: skip
     lines += ["", "## Layers", "", "| torch.nn | becomes | settings proven | refused |", "|---|---|---|---|"]
     for name, row in stored.get("layers", {}).items():
-        lines.append(f"| {name} | `{row['cell']}` | {_count(row)} | {_cell('; '.join(row['refused']))} |")
+        made = row["cell"] if row["cell"] == OPENED else f"`{row['cell']}`"
+        lines.append(f"| {name} | {made} | {_count(row)} | {_cell('; '.join(row['refused']))} |")
     lines += ["", "## Functions and methods", "", "| torch | cases proven | refused |", "|---|---|---|"]
     for name, row in stored.get("functions", {}).items():
         called = ", ".join(f"`{one}`" for one in name.split(", "))

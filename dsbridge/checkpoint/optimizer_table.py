@@ -124,6 +124,7 @@ _ASGD_OPTIONS = {"lambd": ("lambd",), "alpha": ("alpha",), "t0": ("t0",)}
 _ASCENDING = {"maximize": (False, "it has no maximize; negate the loss")}
 _COUPLED = {"decoupled_weight_decay": (False, "it adds the weight decay to the gradient, as torch does by default")}
 _NO_AMSGRAD = {"amsgrad": (False, "its amsgrad=True is ignored (measured); use experimental.AdamW or nn.Adam")}
+_NO_DECAY = {"weight_decay": (0, "it takes the decay from the weights, torch's Adam adds it to the gradients")}
 _PLAIN = {name: (False, f"torch has no {name}") for name in ("use_nesterov", "use_lazy", "use_offload")}  # of nn.Adam
 
 
@@ -160,6 +161,7 @@ TABLE: tuple[Recipe, ...] = (
         (_EPS_UNCORRECTED,),
     ),
     Recipe("Adam", "experimental.Adam", _AVERAGES, _STATE_STEP, _ADAM, {**_NO_AMSGRAD, **_COUPLED}, {}, (_EPS_UNCORRECTED,)),
+    Recipe("Adam", "experimental.AdamW", (*_AVERAGES, _MAXIMUM), _STATE_STEP, _ADAM, _NO_DECAY),
     Recipe("AdamW", "experimental.AdamW", (*_AVERAGES, _MAXIMUM), _STATE_STEP, _ADAM),
     Recipe("Adam", "mint.Adam", (*_AVERAGES, _MAXIMUM), _STATE_STEP, _ADAM, _COUPLED, note=_READ),
     Recipe("AdamW", "mint.AdamW", (*_AVERAGES, _MAXIMUM), (Counter("state_step", "t-1"),), _ADAM, note=_READ),

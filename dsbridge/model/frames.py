@@ -117,6 +117,10 @@ class Frame:
             return self.lookup(value, place, what)
         if isinstance(value, (TracedInt, TracedFloat)):
             return value.node
+        if isinstance(value, torch.nn.Module):
+            raise Unsupported(
+                self.path, what, str(place), f"it is given a {type(value).__name__} to call", "call it in forward"
+            )
         if isinstance(value, dict):
             return {key: self.value(one, place, what) for key, one in value.items()}
         if isinstance(value, slice):

@@ -33,7 +33,7 @@ def sources() -> dict[str, str]:
     'def roll(x, shifts, dims):'
     """
     found: dict[str, str] = {}
-    for name in ("operations.py", "cells.py", "recurrent.py"):
+    for name in ("operations.py", "losses.py", "cells.py", "recurrent.py"):
         text = (resources.files("dsbridge.model.runtime") / name).read_text()
         kinds = (ast.FunctionDef, ast.ClassDef)
         found |= {

@@ -50,10 +50,10 @@ class MigratedModel(Reported):
         self._dynamic, self.flavour = dynamic, flavour
         self.source, self.root, self.report = made.source, made.root, made.report
         self.cell = load_source(made.source, made.root)
-        with self._weights() as weights:
+        with self.weights() as weights:
             self.name_map: dict[str, str] = weights.pairs
         with tempfile.TemporaryDirectory(prefix="dsbridge-model-") as folder:
-            self._write_weights(Path(folder) / "weights.safetensors")
+            self.write_weights(Path(folder) / "weights.safetensors")
             if self.name_map:
                 load(Path(folder) / "weights.safetensors", self.cell)
         if flavour == "nn":
@@ -88,16 +88,17 @@ class MigratedModel(Reported):
         out = Path(folder)
         out.mkdir(parents=True, exist_ok=True)
         (out / "model.py").write_text(self.source)
-        self._write_weights(out / "weights.safetensors")
+        self.write_weights(out / "weights.safetensors")
         (out / "name_map.json").write_text(json.dumps(self.name_map, indent=2) + "\n")
         (out / "PARITY.md").write_text(parity_page(self.root, self.report, self.parity))
         (out / "verify.py").write_text(verify_script(self.root))
 
-    def _weights(self) -> Weights:
+    def weights(self) -> Weights:
+        """The way of the module's tensors into the cell; close it, or use it as a context manager."""
         return Weights(self._module, self.cell, self._made.unused, self._made.rules)
 
-    def _write_weights(self, target: Path) -> None:
-        with self._weights() as weights:
+    def write_weights(self, target: Path) -> None:
+        with self.weights() as weights:
             weights.write(state_of(self._module, self._made.unused), target)
 
     @property

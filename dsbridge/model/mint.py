@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 from dsbridge.model.code import Code, call
-from dsbridge.model.construct import Construct
+from dsbridge.model.construct import Construct, equal
 from dsbridge.model.functions import registry
 from dsbridge.model.layers.registry import same
-from dsbridge.model.nodes import Node
+from dsbridge.model.nodes import Node, plain
 
 _OWN = {  # written as operators, or with an entry that says more than a name does
     *(
@@ -40,6 +40,7 @@ _OWN = {  # written as operators, or with an entry that says more than a name do
     ),
     *("dropout", "batch_norm", "scaled_dot_product_attention", "constant"),
 }
+_WEIGHTS = {"weight", "pos_weight"}  # of classes in losses, which mint's take as tensors
 _ASIDE = {"self", "inplace", "device", "dtype", "args", "kwargs"}
 
 
@@ -56,6 +57,8 @@ def layer(module: torch.nn.Module) -> Construct | None:
     args: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
     for name, parameter in _parameters(known).items():
+        if name in _WEIGHTS and isinstance(getattr(module, name, None), torch.Tensor):
+            return None
         if hasattr(module, name):
             args[name] = _setting(module, name)
             if parameter.default is not parameter.empty:
@@ -80,12 +83,20 @@ def express(node: Node) -> Code | Node:
         known = _names(space).get(function)
         if known is None or function in _OWN or name.startswith("__"):
             continue
+        kwargs = {name: one for name, one in node.kwargs.items() if not _is_default(known, name, one)}
         try:
-            known.bind(*node.args, **node.kwargs)
+            known.bind(*node.args, **kwargs)
         except TypeError:
             continue
-        return call(f"{space}.{function}", *node.args, **{name: one for name, one in node.kwargs.items() if name != "inplace"})
+        return call(f"{space}.{function}", *node.args, **{name: one for name, one in kwargs.items() if name != "inplace"})
     return registry.express(node)
+
+
+def _is_default(known: inspect.Signature, name: str, value: Any) -> bool:
+    """Whether an argument says nothing: losses are handed all of theirs, the old ``size_average=None`` among them."""
+    if isinstance(value, Node) and value.shape is not None:
+        return False
+    return equal(plain(value), known.parameters[name].default if name in known.parameters else None)
 
 
 @cache

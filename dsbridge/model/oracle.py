@@ -126,8 +126,8 @@ def run(
     args, named = _cast(args, dtype), _cast(named, dtype)
     mode = torch.overrides.BaseTorchFunctionMode() if dropout else NoDropout(wide=dtype is torch.float64)
     if not dropout:
-        _no_depth(own)
-    with _default(dtype), mode, torch.random.fork_rng(devices=[]), torch.set_grad_enabled(along is not None):
+        no_depth(own)
+    with default_dtype(dtype), mode, torch.random.fork_rng(devices=[]), torch.set_grad_enabled(along is not None):
         generator = torch.manual_seed(seed).get_state()
         outputs = [leaf for leaf in leaves(own(*args, **named)) if isinstance(leaf, torch.Tensor)]
         if along is not None:
@@ -152,7 +152,7 @@ def run(
 
 
 @contextmanager
-def _default(dtype: torch.dtype) -> Iterator[None]:
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
     """The dtype of what a forward makes without saying which."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
@@ -162,7 +162,7 @@ def _default(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _no_depth(model: torch.nn.Module) -> None:
+def no_depth(model: torch.nn.Module) -> None:
     """What drops without calling torch's dropout: stochastic depth, and recurrent layers between theirs."""
     for module in model.modules():
         if type(module).__name__ in ("StochasticDepth", "DropPath"):

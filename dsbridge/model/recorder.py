@@ -22,19 +22,19 @@ from dsbridge.model.calls import each, named, positional
 from dsbridge.model.copies import copied
 from dsbridge.model.frames import Frame, leaves, swapped
 from dsbridge.model.nodes import CALL, MODULE, NUMBER, SIZE, STATE, Node, TracedInt, plain, traced
-from dsbridge.model.source import Places, statement
+from dsbridge.model.source import Places, lost, statement
 
 IsLeaf = Callable[[str, torch.nn.Module], bool]  # by path
 CONTAINERS = (torch.nn.ModuleList, torch.nn.ModuleDict, torch.nn.ParameterList, torch.nn.ParameterDict)
 # what a plain Python value comes out of, that does not depend on the values of tensors
-_ASKING = {
+ASKING = {
     *("dtype", "device", "requires_grad", "is_cuda", "is_leaf", "is_quantized", "is_nested", "is_sparse", "is_meta", "layout"),
     *("ndim", "dim", "is_floating_point", "is_complex", "is_contiguous", "grad_fn", "grad", "names", "__hash__", "is_mps"),
     *("element_size", "get_device", "_version", "_is_view", "_base", "_backward_hooks", "is_mkldnn", "is_xla", "_assert"),
     *("is_tensor", "is_same_size", "numel", "nelement", "__len__", "storage_offset", "stride", "__format__", "__repr__"),
     *("can_cast", "result_type", "promote_types", "finfo", "iinfo", "broadcast_shapes", "is_grad_enabled", "__get__"),
 }
-_READING = {"item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__", "__contains__", "equal", "allclose"}
+READING = {"item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__", "__contains__", "equal", "allclose"}
 
 
 @dataclass
@@ -207,14 +207,16 @@ class Recorder(TorchFunctionMode):
         name = short_name(func)
         if name in ("shape", "size"):
             return self._sizes(frame, name, func, args, kwargs)
-        if name in _READING:
+        if name in READING:
             return self._read(frame, name, func, args, kwargs)
         if name in ("numel", "nelement"):
             place = self._places.here()
             return traced(func(*args), Node(CALL, "numel", (frame.value(args[0], place, name),), value=func(*args)))
-        if name in _ASKING:
+        if name in ASKING:
             return func(*plain(args), **plain(kwargs))
         place = self._places.here()
+        if lost(name):
+            raise Unsupported(frame.path, name, str(place), f"torch does not say that it was given {lost(name)}=")
         node = Node(CALL, name, frame.values(args, place, name), frame.value(kwargs, place, name), place)  # before it writes
         result = func(*plain(args), **plain(kwargs))
         tensors = [leaf for leaf in leaves(result) if isinstance(leaf, torch.Tensor)]

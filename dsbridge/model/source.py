@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import linecache
 import os
 import sys
@@ -17,7 +18,7 @@ from dsbridge.model.nodes import Place
 
 _TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
 _MODULES = os.path.join(_TORCH, "nn", "modules") + os.sep
-_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,8 @@ class Statement:
 @lru_cache(maxsize=256)
 def _statements(file: str) -> dict[int, Statement]:
     """Each line of a file and the innermost simple statement on it."""
-    try:
-        tree = ast.parse("".join(linecache.getlines(file)))
-    except (SyntaxError, ValueError):
-        return {}
     found: dict[int, Statement] = {}
-    for node in ast.walk(tree):
+    for node in ast.walk(_tree(file)):
         if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.Expr)):
             said = _targets(node)
             for line in range(node.lineno, (node.end_lineno or node.lineno) + 1):
@@ -74,23 +71,51 @@ def statement(place: Place) -> Statement:
 def defined(cls: type) -> str:
     """Where a class is defined, as ``folder/file.py:123``; empty where nobody knows.
 
+    The code of its forward says the file: a class of a script that was unpickled has none of its own.
+
     >>> defined(torch.nn.Linear).startswith("modules/linear.py:")
     True
     """
-    import inspect
-
+    code = getattr(cls.__dict__.get("forward"), "__code__", None)
+    code = code if code is not None and os.path.exists(code.co_filename) else None  # a notebook's cell is no file
     try:
-        file, (_, line) = inspect.getsourcefile(cls), inspect.getsourcelines(cls)
+        file = code.co_filename if code is not None else inspect.getsourcefile(cls)
+        line = _class_line(file or "", cls.__name__, code.co_firstlineno) if code is not None else 0
+        line = line or inspect.getsourcelines(cls)[1]
     except (OSError, TypeError):
         return ""
     return f"{'/'.join((file or '').split(os.sep)[-2:])}:{line}"
+
+
+def _class_line(file: str, name: str, inside: int) -> int:
+    """The line of the class statement around a line; the line itself where the source has no class of that name."""
+    for node in ast.walk(_tree(file)):
+        if isinstance(node, ast.ClassDef) and node.name == name and node.lineno <= inside <= (node.end_lineno or 0):
+            return node.lineno
+    return inside
+
+
+@lru_cache(maxsize=256)
+def _tree(file: str) -> ast.Module:
+    try:
+        return ast.parse("".join(linecache.getlines(file)))
+    except (SyntaxError, ValueError):
+        return ast.Module([], [])
+
+
+def lost(name: str) -> str:
+    """An argument that a torch function does not hand over to who watches: the weight of ``l1_loss`` (torch 2.13)."""
+    frame: types.FrameType | None = sys._getframe(1) if name == "l1_loss" else None
+    while frame is not None and not (frame.f_code.co_name == name and _is_machinery(frame.f_code.co_filename)):
+        frame = frame.f_back
+    return "weight" if frame is not None and frame.f_locals.get("weight") is not None else ""
 
 
 class Places:
     """Finds where the user's code stands; counts executions of statements, so that loops are told apart."""
 
     def __init__(self) -> None:
-        self._last: tuple[int, int] = (0, -1)  # a frame's identity and its last instruction
+        self._last: dict[int, tuple[int, int, int]] = {}  # of each frame under way: its last instruction, statement, step
         self._step = 0
 
     def here(self) -> Place:
@@ -104,13 +129,24 @@ class Places:
         first = statement(at).line
         if first < frame.f_code.co_firstlineno:  # a lambda has no statements: the one around it is another function's
             first = -frame.f_code.co_firstlineno
-        now = (id(frame), frame.f_lasti)
-        if now[0] != self._last[0] or now[1] <= self._last[1] or first != self._first:
+        under_way = _under_way(frame)
+        self._last = {key: last for key, last in self._last.items() if key in under_way}
+        last = self._last.get(id(frame))
+        if last is None or frame.f_lasti <= last[0] or first != last[1]:
             self._step += 1
-        self._last, self._first = now, first
-        return Place(at.file, at.line, first, self._step)
+            step = self._step
+        else:  # what it called in between had steps of its own
+            step = last[2]
+        self._last[id(frame)] = frame.f_lasti, first, step
+        return Place(at.file, at.line, first, step)
 
-    _first = 0
+
+def _under_way(frame: types.FrameType | None) -> set[int]:
+    found = set()
+    while frame is not None:
+        found.add(id(frame))
+        frame = frame.f_back
+    return found
 
 
 @lru_cache(maxsize=4096)

@@ -34,18 +34,31 @@ class Weights:
         if rules:
             self._arguments["rules"] = RuleSet(tuple(rules))
         self._folder = tempfile.TemporaryDirectory(prefix="dsbridge-weights-")
+        self.plan: Any = None
         self.pairs: dict[str, str] = {}
-        self._paths: Mapping[str, str] = {}
-        state = state_of(model, unused)
+        self.paths: Mapping[str, str] = {}
+        self._state = state = state_of(model, unused)
         if state:
             torch.save(state, self._source)
             made = plan(self._source, **self._arguments)
             made.raise_if_failed()
-            self.pairs, self._paths = made.pairs, made.paths
+            self.plan, self.pairs, self.paths = made, made.pairs, made.paths
 
     @property
     def _source(self) -> Path:
         return Path(self._folder.name) / "state.pth"
+
+    def filled(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, torch.Tensor]:
+        """Arrays by the model's names as a whole state of it; what is missing is zero."""
+        known = {(t.data_ptr(), t.shape): arrays[name] for name, t in self._state.items() if name in arrays}
+        made: dict[Any, torch.Tensor] = {}
+        for tensor in self._state.values():
+            key = tensor.data_ptr(), tensor.shape  # tied tensors stay tied
+            if key not in made:
+                made[key] = (
+                    torch.from_numpy(np.array(known[key])).to(tensor.dtype) if key in known else torch.zeros_like(tensor)
+                )
+        return {name: made[tensor.data_ptr(), tensor.shape] for name, tensor in self._state.items()}
 
     def write(self, state: Mapping[str, torch.Tensor], target: Path, read_back: bool = True) -> None:
         """A state of the model as a file for the cell."""
@@ -61,7 +74,7 @@ class Weights:
         target = Path(self._folder.name) / "state.safetensors"
         self.write(state, target, read_back=False)  # it is read now, and gone after
         found = open_checkpoint(target).tensors
-        return {self._paths.get(name, name): stored.read() for name, stored in found.items()}
+        return {self.paths.get(name, name): stored.read() for name, stored in found.items()}
 
     def close(self) -> None:
         """Delete the files."""

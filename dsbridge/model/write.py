@@ -17,7 +17,7 @@ from dsbridge.model.variants import branched
 def module_source(made: Sequence[CellClass], used: Sequence[str], title: str) -> str:
     """The whole file, which needs MindSpore and nothing else: helpers, then classes. The last class is the model's."""
     parts = ["\n".join(_class(one)) for one in made]
-    body = _double_quoted("\n\n\n".join(parts))
+    body = double_quoted("\n\n\n".join(parts))
     head = [helpers.sources()[name] for name in used]
     everything = helpers.names_in("\n".join([*head, body]))
     imports = ["import math", ""] if "math" in everything else []
@@ -29,7 +29,7 @@ def module_source(made: Sequence[CellClass], used: Sequence[str], title: str) ->
     return text + "\n".join(imports) + "\n\n\n" + "\n\n\n".join([*head, body]) + "\n"
 
 
-def _double_quoted(source: str) -> str:
+def double_quoted(source: str) -> str:
     """Strings in double quotes, as formatters have them; ``ast`` prints single ones."""
     lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):

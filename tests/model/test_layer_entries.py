@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import loss_cases
 import proofs
 import pytest
 import torch
@@ -177,7 +178,7 @@ def _others() -> list[proofs.Case]:
 
 GROUPS = {
     "convolutions": _convolutions, "normalizations": _normalizations, "pooling": _pooling, "activations": _activations,
-    "opened": _opened, "others": _others,
+    "opened": _opened, "others": _others, **loss_cases.GROUPS,
 }  # fmt: skip
 
 

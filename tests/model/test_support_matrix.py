@@ -27,9 +27,8 @@ def test_every_entry_is_on_it_and_proven() -> None:
     layers.load_all()
     functions.load_all()
     # other tests register entries of their own
-    assert set(STORED["layers"]) == {
-        c.__name__ for c, entry in layers.LAYERS.items() if entry.__module__.startswith("dsbridge.")
-    }
+    entries = {c.__name__ for c, entry in layers.LAYERS.items() if entry.__module__.startswith("dsbridge.")}
+    assert set(STORED["layers"]) == entries | {cls.__name__ for cls in matrix.opened_classes()}
     ours = {name for name, entry in functions.FUNCTIONS.items() if entry.__module__.startswith("dsbridge.model.functions")}
     assert {name for row in STORED["functions"] for name in row.split(", ")} == ours
     for name, row in {**STORED["layers"], **STORED["functions"]}.items():

@@ -51,27 +51,38 @@ _no_randn, _no_randn_like = _no_rand, _no_rand_like
 """
 
 
+def without_random(path):
+    """A copy of a source file in which nothing is random; returns its path."""
+    with open(path) as file:
+        text = file.read()
+    text = re.sub(r"\bnn\.Dropout[123]?d?\(", "_NoDropout(", text)
+    text = re.sub(r"\bops\.(dropout[123]d|dropout|rand|randn|rand_like|randn_like)\(", r"_no_\1(", text) + NO_RANDOM
+    path = path.removesuffix(".py") + "_no_dropout.py"
+    with open(path, "w") as file:
+        file.write(text)
+    return path
+
+
+def no_depth(network):
+    """Switch off what drops without calling a function for it."""
+    for _, cell in network.cells_and_names():
+        if type(cell).__name__ == "StochasticDepth":
+            cell.p = 0.0
+        elif isinstance(getattr(cell, "dropout", None), float):
+            cell.dropout = 0.0
+
+
 def load(path, root, dropout):
     """The root cell of a source file; with dropout switched off, of a copy in which nothing is random."""
     if not dropout:
-        with open(path) as file:
-            text = file.read()
-        text = re.sub(r"\bnn\.Dropout[123]?d?\(", "_NoDropout(", text)
-        text = re.sub(r"\bops\.(dropout[123]d|dropout|rand|randn|rand_like|randn_like)\(", r"_no_\1(", text) + NO_RANDOM
-        path = path.replace(".py", "_no_dropout.py")
-        with open(path, "w") as file:
-            file.write(text)
+        path = without_random(path)
     spec = importlib.util.spec_from_file_location("emitted_model", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules["emitted_model"] = module
     spec.loader.exec_module(module)
     network = getattr(module, root)()
     if not dropout:
-        for _, cell in network.cells_and_names():
-            if type(cell).__name__ == "StochasticDepth":
-                cell.p = 0.0
-            elif isinstance(getattr(cell, "dropout", None), float):
-                cell.dropout = 0.0
+        no_depth(network)
     return network
 
 

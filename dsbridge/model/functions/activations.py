@@ -6,6 +6,7 @@ from typing import Any
 
 from dsbridge.model.code import Code, call, code
 from dsbridge.model.construct import Refused
+from dsbridge.model.functions.linalg import norm
 from dsbridge.model.functions.registry import function
 from dsbridge.model.nodes import plain
 
@@ -19,7 +20,8 @@ def _simple(name: str, expression: str) -> None:
 for _name, _expression in (
     ("relu", "ops.relu(x)"), ("relu6", "ops.relu6(x)"), ("silu", "ops.silu(x)"), ("hardswish", "ops.hardswish(x)"),
     ("hardsigmoid", "ops.hardsigmoid(x)"), ("sigmoid", "ops.sigmoid(x)"), ("tanh", "tanh(x)"), ("mish", "mish(x)"),
-    ("selu", "selu(x)"), ("log_sigmoid", "ops.logsigmoid(x)"), ("softsign", "ops.softsign(x)"),
+    ("selu", "selu(x)"), ("log_sigmoid", "log_sigmoid(x)"), ("softsign", "ops.softsign(x)"),
+    ("special_expit", "ops.sigmoid(x)"),
 ):  # fmt: skip
     _simple(_name, _expression)
 
@@ -145,6 +147,4 @@ def dropout_channels(x: Any, p: Any = 0.5, training: Any = True, inplace: bool =
 @function("normalize")
 def normalize(x: Any, p: Any = 2.0, dim: Any = 1, eps: Any = 1e-12) -> Code:
     """x / max(norm, eps), which has the same gradient."""
-    if plain(p) != 2.0:
-        raise Refused(f"p={p}")
-    return code("x / ops.clamp(ops.sqrt(ops.sum(x * x, d, True)), min=e)", x=x, d=dim, e=eps)
+    return code("x / ops.clamp(n, min=e)", x=x, n=norm(x, p, dim, True), e=eps)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import torch
 
 from dsbridge.model.code import Code, call, code
 from dsbridge.model.construct import Refused
@@ -52,6 +55,7 @@ for _name in (
     *("trunc", "erfc", "log10"),
 ):
     _unary(_name, f"ops.{_name}(x)")
+_unary("sgn", "ops.sign(x)")
 _unary("neg", "-x")
 _unary("exp2", "2.0 ** x")
 _unary("frac", "x - ops.trunc(x)")
@@ -232,22 +236,34 @@ def addcmul(x: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Code:
     return code("x + v * a * b" if plain(value) != 1 else "x + a * b", x=x, v=value, a=tensor1, b=tensor2)
 
 
-@function("einsum")
-def einsum(equation: str, *operands: Any) -> Code:
-    """There is no kernel on the CPU: two operands are a matmul with axes sorted before and after."""
-    tensors = tuple(operands[0]) if len(operands) == 1 and isinstance(operands[0], (tuple, list)) else operands
-    read, _, written = equation.replace(" ", "").partition("->")
-    names = read.split(",")
-    if len(tensors) != 2 or "." in equation or "->" not in equation or any(len(set(name)) < len(name) for name in names):
-        raise Refused(f"{equation!r}: two operands, each axis once, and an explicit result only")
-    x, y = names
-    batch = [one for one in written if one in x and one in y]
-    summed = [one for one in x if one in y and one not in written]
-    mine, theirs = [one for one in x if one not in y], [one for one in y if one not in x]
-    if set(mine + theirs) - set(written):
-        raise Refused(f"{equation!r}: an axis of one operand is summed over")
-    order = [*batch, *mine, *theirs]
-    return call(
-        "contract", *tensors, tuple(map(x.index, [*batch, *mine, *summed])), tuple(map(y.index, [*batch, *summed, *theirs])),
-        len(batch), len(summed), tuple(map(order.index, written)),
-    )  # fmt: skip
+@function("nan_to_num")
+def nan_to_num(x: Any, nan: Any = None, posinf: Any = None, neginf: Any = None) -> Code:
+    """Numbers in the place of what is none; the largest there are in the place of infinities. Without gradient there."""
+    limits = torch.finfo(x.dtype)
+    finite = [limits.max if posinf is None else posinf, limits.min if neginf is None else neginf]
+    filled = code("x.masked_fill(ops.isnan(x), v)", x=x, v=0.0 if nan is None else nan)
+    for infinity, value in zip((math.inf, -math.inf), finite, strict=True):
+        filled = code("f.masked_fill(x == i, v)", f=filled, x=x, i=infinity, v=value)
+    return filled
+
+
+@function("xlogy", "special_xlogy")
+def xlogy(x: Any, other: Any) -> Code:
+    """x log(other), 0 where x is 0; that of ops.xlogy is nan there."""
+    return code("x * ops.log(y.masked_fill(ops.logical_and(x == 0, y <= 0), 1.0))", x=x, y=other)
+
+
+@function("logit")
+def logit(x: Any, eps: Any = None) -> Code:
+    """log(x / (1 - x))."""
+    return call("ops.logit", x, eps=eps)
+
+
+def _of_two(name: str) -> None:
+    @function(name)
+    def express(x: Any, other: Any) -> Code:
+        return call(f"ops.{name}", x, other)
+
+
+for _name in ("logaddexp", "hypot", "fmod"):
+    _of_two(_name)

@@ -61,10 +61,46 @@ def index_select(x: Any, dim: int, index: Any) -> Code:
     return call("ops.index_select", x, dim, index)
 
 
-@function("scatter", "scatter_add")
-def scatter(*args: Any, **kwargs: Any) -> Code:
-    """There is no gradient of it on the CPU."""
-    raise Refused("it has no gradient on the CPU")
+@function("scatter")
+def scatter(x: Any, dim: int, index: Any, src: Any = None, *, value: Any = None) -> Code:
+    """Values of a tensor, or one number; which of several for one place is kept is nobody's to know."""
+    given = src if value is None else value
+    if not (isinstance(given, Node) and given.shape is not None):
+        given = code("ops.ones(i.shape, d) * v", i=index, d=x.dtype, v=given)
+    elif given.shape != index.shape:
+        raise Refused("more values than indices")
+    return call("ops.tensor_scatter_elements", x, index, given, axis=dim)
+
+
+@function("scatter_add")
+def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Code:
+    """All that go to one place are added."""
+    if src.shape != index.shape:
+        raise Refused("more values than indices")
+    return call("ops.tensor_scatter_elements", x, index, src, axis=dim, reduction="add")
+
+
+@function("scatter_reduce")
+def scatter_reduce(x: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True) -> Code:
+    """Sums."""
+    if reduce != "sum" or not include_self:
+        raise Refused(f"reduce={reduce!r}, include_self={include_self}")
+    return scatter_add(x, dim, index, src)
+
+
+@function("index_add")
+def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> Code:
+    """Slices added at places along an axis; ops.index_add also writes into its argument."""
+    shape = tuple(-1 if axis == plain(dim) % x.ndim else 1 for axis in range(x.ndim))
+    places = code("i.reshape(s).broadcast_to(y.shape)", i=index, s=shape, y=source)
+    added = source if plain(alpha) == 1 else code("a * y", a=alpha, y=source)
+    return call("ops.tensor_scatter_elements", x, places, added, axis=dim, reduction="add")
+
+
+@function("masked_select", "nonzero", "argwhere", "unique", "unique_consecutive", "bincount")
+def selected(*args: Any, **kwargs: Any) -> Code:
+    """How many there are depends on the values."""
+    raise Refused("the shape of its result depends on the values")
 
 
 @function("take_along_dim")

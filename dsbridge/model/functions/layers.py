@@ -222,9 +222,3 @@ def interpolate(
         "interpolate", x, size=size, scale_factor=scale_factor, mode=mode, align_corners=bool(align_corners),
         recompute=True if recompute_scale_factor else None,
     )  # fmt: skip
-
-
-@function("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "mse_loss", "kl_div", "l1_loss", "smooth_l1_loss")
-def loss(*args: Any, **kwargs: Any) -> Code:
-    """Losses belong to the training step, not to the model."""
-    raise Refused("a loss inside a model: take it out of forward")

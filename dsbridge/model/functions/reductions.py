@@ -16,11 +16,16 @@ def _axis(dim: Any) -> Any:
     return tuple(dim) if isinstance(dim, list) else dim
 
 
+def axes_of(x: Any, dim: Any) -> Any:
+    """Those asked for, or all."""
+    return tuple(range(x.ndim)) if dim is None else _axis(dim)
+
+
 @function("sum")
 def sum_(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Code:
     """Booleans and small integers are summed as int64, as in torch."""
-    x = _summed(x, dtype)
-    return code("x.sum()", x=x) if dim is None else over("sum", x, _axis(dim), keepdim)
+    total = _summed(x, dtype)
+    return code("x.sum()", x=total) if dim is None and not keepdim else over("sum", total, axes_of(x, dim), keepdim)
 
 
 def _summed(x: Any, dtype: Any) -> Any:
@@ -30,11 +35,19 @@ def _summed(x: Any, dtype: Any) -> Any:
     return x if dtype is None else code("x.astype(d)", x=x, d=dtype)
 
 
+@function("nansum")
+def nansum(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Code:
+    """What is no number counts as 0."""
+    if dtype is not None or not x.dtype.is_floating_point:
+        raise Refused("dtype, and whole numbers")
+    return over("sum", code("x.masked_fill(ops.isnan(x), 0.0)", x=x), axes_of(x, dim), keepdim)
+
+
 @function("mean")
 def mean(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Code:
     """Over one, several or all axes."""
-    x = x if dtype is None else code("x.astype(d)", x=x, d=dtype)
-    return code("x.mean()", x=x) if dim is None else over("mean", x, _axis(dim), keepdim)
+    values = x if dtype is None else code("x.astype(d)", x=x, d=dtype)
+    return code("x.mean()", x=values) if dim is None and not keepdim else over("mean", values, axes_of(x, dim), keepdim)
 
 
 def over(name: str, x: Any, axis: Any, keepdims: bool) -> Code:
@@ -102,49 +115,26 @@ def var(x: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *,
 @function("std")
 def std(x: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Code:
     """The root of var."""
-    return code("ops.sqrt(v)", v=_variance(x, dim, unbiased, keepdim, correction))
+    return call("root", _variance(x, dim, unbiased, keepdim, correction))
 
 
 def _variance(x: Any, dim: Any, unbiased: Any, keepdim: bool, correction: Any) -> Code:
-    if dim is None or isinstance(dim, bool):
-        raise Refused("without an axis")
+    if isinstance(dim, bool):  # x.var(False)
+        dim, unbiased = None, dim
     less = correction if correction is not None else (1 if unbiased in (None, True) else 0)
-    return call("variance", x, _axis(dim), less, keepdim)
+    return call("variance", x, axes_of(x, dim), less, keepdim)
 
 
 @function("var_mean")
 def var_mean(x: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Code:
     """Two results at once."""
-    return code("(v, m)", v=var(x, dim, unbiased, keepdim, correction=correction), m=over("mean", x, _axis(dim), keepdim))
+    return code("(v, m)", v=var(x, dim, unbiased, keepdim, correction=correction), m=mean(x, dim, keepdim))
 
 
 @function("std_mean")
 def std_mean(x: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Code:
     """Two results at once."""
-    return code("(v, m)", v=std(x, dim, unbiased, keepdim, correction=correction), m=over("mean", x, _axis(dim), keepdim))
-
-
-@function("pairwise_distance")
-def pairwise_distance(x: Any, y: Any, p: Any = 2.0, eps: Any = 1e-6, keepdim: bool = False) -> Code:
-    """The Euclidean one; eps is added to every difference."""
-    if plain(p) != 2.0:
-        raise Refused(f"p={p}")
-    return norm(code("x - y + e", x=x, y=y, e=eps), dim=-1, keepdim=keepdim)
-
-
-@function("norm")
-def norm(x: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Code:
-    """The Euclidean norm."""
-    if plain(p) not in ("fro", 2, 2.0, None) or dtype is not None:
-        raise Refused(f"p={p}")
-    squares = code("x * x", x=x)
-    return code("ops.sqrt(s)", s=code("s.sum()", s=squares) if dim is None else over("sum", squares, _axis(dim), keepdim))
-
-
-@function("linalg_vector_norm", "linalg_norm")
-def vector_norm(x: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Code:
-    """The Euclidean norm."""
-    return norm(x, "fro" if ord is None else ord, dim, keepdim, dtype)
+    return code("(v, m)", v=std(x, dim, unbiased, keepdim, correction=correction), m=mean(x, dim, keepdim))
 
 
 @function("cumprod")

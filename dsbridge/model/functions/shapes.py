@@ -76,9 +76,9 @@ def vstack(tensors: Any) -> Code:
 
 @function("repeat_interleave")
 def repeat_interleave(x: Any, repeats: Any, dim: Any = None, *, output_size: Any = None) -> Code:
-    """Each element so many times; a tensor of counts has a shape that depends on values."""
-    if (isinstance(repeats, Node) and repeats.shape is not None) or dim is None:
-        raise Refused("counts in a tensor, or no axis")
+    """Each element so many times; without an axis of the flattened tensor."""
+    if isinstance(repeats, Node) and repeats.shape is not None:
+        raise Refused("counts in a tensor: the shape of its result depends on the values")
     return call("ops.repeat_interleave", x, repeats, axis=dim)
 
 
@@ -210,11 +210,39 @@ def flip(x: Any, *dims: Any) -> Code:
     return call("ops.flip", x, shape_of(dims))
 
 
+@function("fliplr")
+def fliplr(x: Any) -> Code:
+    """The second axis reversed."""
+    return flip(x, 1)
+
+
+@function("flipud")
+def flipud(x: Any) -> Code:
+    """The first axis reversed."""
+    return flip(x, 0)
+
+
+@function("diff")
+def diff(x: Any, n: Any = 1, dim: Any = -1, prepend: Any = None, append: Any = None) -> Code:
+    """Of neighbours."""
+    if plain(n) != 1 or prepend is not None or append is not None:
+        raise Refused("n, prepend and append")
+    return call("ops.diff", x, axis=dim)
+
+
+@function("diag_embed")
+def diag_embed(x: Any, offset: Any = 0, dim1: Any = -2, dim2: Any = -1) -> Code:
+    """The last axis as the diagonal of matrices."""
+    if (plain(offset), plain(dim1), plain(dim2)) != (0, -2, -1):
+        raise Refused("another diagonal than that of the last two axes")
+    return call("ops.diag_embed", x)
+
+
 @function("roll")
 def roll(x: Any, shifts: Any, dims: Any = None) -> Code:
-    """There is no kernel on the CPU: a helper of slices."""
+    """There is no kernel on the CPU: a helper of slices. Without axes of the flattened tensor."""
     if dims is None:
-        raise Refused("without dims it rolls the flattened tensor")
+        return code("r.reshape(x.shape)", r=call("roll", code("x.reshape(-1)", x=x), _tuple(shifts), (0,)), x=x)
     return call("roll", x, _tuple(shifts), _tuple(dims))
 
 

@@ -20,7 +20,7 @@ def _simple(cell: str) -> Make:
 for _torch, _cell in (
     (nn.ReLU, "nn.ReLU"), (nn.ReLU6, "nn.ReLU6"), (nn.SiLU, "nn.SiLU"), (nn.Hardswish, "nn.HSwish"),
     (nn.Hardsigmoid, "nn.HSigmoid"), (nn.Sigmoid, "nn.Sigmoid"), (nn.Tanh, "Tanh"), (nn.Mish, "Mish"),
-    (nn.SELU, "SELU"), (nn.LogSigmoid, "nn.LogSigmoid"), (nn.Softsign, "nn.Softsign"), (nn.Tanhshrink, "Tanhshrink"),
+    (nn.SELU, "SELU"), (nn.LogSigmoid, "LogSigmoid"), (nn.Softsign, "nn.Softsign"), (nn.Tanhshrink, "Tanhshrink"),
 ):  # fmt: skip
     layer(_torch)(_simple(_cell))
 

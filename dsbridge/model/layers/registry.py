@@ -19,6 +19,7 @@ MODULES = (
     "activations",
     "convolutions",
     "linear",
+    "losses",
     "normalizations",
     "pooling",
     "recurrent",

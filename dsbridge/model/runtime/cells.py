@@ -5,7 +5,17 @@ from __future__ import annotations
 import mindspore as ms
 from mindspore import nn, ops
 
-from dsbridge.model.runtime.operations import interpolate, layer_norm, mish, padded_embedding, selu, softplus, tanh
+from dsbridge.model.runtime.operations import (
+    interpolate,
+    layer_norm,
+    log_sigmoid,
+    mish,
+    padded_embedding,
+    root,
+    selu,
+    softplus,
+    tanh,
+)
 
 
 class Tanh(nn.Cell):
@@ -34,6 +44,13 @@ class Mish(nn.Cell):
 
     def construct(self, x):
         return mish(x)
+
+
+class LogSigmoid(nn.Cell):
+    """torch.nn.LogSigmoid."""
+
+    def construct(self, x):
+        return log_sigmoid(x)
 
 
 class Softplus(nn.Cell):
@@ -110,6 +127,26 @@ class CroppedConvTranspose(nn.Conv2dTranspose):
         y = super().construct(x)
         top, left = self.begin
         return y[:, :, top : y.shape[2] - self.end[0], left : y.shape[3] - self.end[1]]
+
+
+class TripletMarginLoss(nn.Cell):
+    """torch.nn.TripletMarginLoss, with Euclidean distances."""
+
+    def __init__(self, margin=1.0, eps=1e-6, swap=False, reduction="mean"):
+        super().__init__()
+        self.margin, self.eps, self.swap, self.reduction = margin, eps, swap, reduction
+
+    def construct(self, anchor, positive, negative):
+        near, far = self.distance(anchor, positive), self.distance(anchor, negative)
+        if self.swap:
+            far = ops.minimum(far, self.distance(positive, negative))
+        loss = ops.clamp(self.margin + near - far, min=0.0)
+        if self.reduction == "none":
+            return loss
+        return loss.sum() if self.reduction == "sum" else loss.mean()
+
+    def distance(self, x, y):
+        return root(ops.square(x - y + self.eps).sum(-1))
 
 
 class StochasticDepth(nn.Cell):

@@ -71,9 +71,8 @@ def elu(x, alpha):
 
 def cosine_similarity(x, y, axis, eps):
     """x y / (max(|x|, eps) max(|y|, eps)) (torch.nn.functional.cosine_similarity)."""
-    norm_x = ops.clamp(ops.sqrt(ops.sum(x * x, axis)), min=eps)
-    norm_y = ops.clamp(ops.sqrt(ops.sum(y * y, axis)), min=eps)
-    return ops.sum(x * y, axis) / (norm_x * norm_y)
+    norm_x, norm_y = root(ops.sum(x * x, axis)), root(ops.sum(y * y, axis))
+    return ops.sum(x * y, axis) / (ops.clamp(norm_x, min=eps) * ops.clamp(norm_y, min=eps))
 
 
 def local_response_norm(x, size, alpha, beta, k):
@@ -107,6 +106,17 @@ def softplus(x, beta, threshold):
     scaled = x * beta
     soft = (ops.maximum(scaled, ops.zeros_like(scaled)) + ops.log1p(ops.exp(-ops.abs(scaled)))) / beta
     return ops.where(scaled > threshold, x, soft)
+
+
+def log_sigmoid(x):
+    """torch.nn.functional.logsigmoid; MindSpore's own is -inf below -88, and its gradient nan."""
+    return -softplus(-x, 1.0, 20.0)
+
+
+def root(x):
+    """The square root, with gradient 0 at 0 as in torch's norms and deviations; that of ops.sqrt is inf there."""
+    zero = x == 0
+    return ops.sqrt(x.masked_fill(zero, 1.0)).masked_fill(zero, 0.0)
 
 
 def selu(x):
