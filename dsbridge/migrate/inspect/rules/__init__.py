@@ -1,0 +1,1 @@
+"""The rules, one family a module; ``registry`` has all of them, and which keys they are for."""
