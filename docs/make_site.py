@@ -26,7 +26,7 @@ TOP = {
 }
 LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)]*)?\)")
 
-NEEDS_TORCH = {"model"}
+NEEDS_TORCH = {"model", "migrate"}
 # page -> (title, the names on it); a test holds that every public name is on one of them
 REFERENCE = {
     "loaders": ("Datasets and loaders", ["wrap", "Schema", "Column", "Structure", "DataLoader", "LoaderStats", "to_mindspore"]),
@@ -39,6 +39,7 @@ REFERENCE = {
         "Models",
         ["model.convert", "model.MigratedModel", "model.register", "model.cell", "model.code", "model.Refused"],
     ),
+    "training": ("Whole trainings", [f"migrate.{name}" for name in dsbridge.migrate.__all__]),
     "reports": (
         "Reports, the doctor, errors",
         ["Finding", "Report", "doctor", *(n for n in vars(dsbridge.errors) if n.endswith(("Error", "Unsupported")))],

@@ -35,12 +35,13 @@ _HOMES = {
     "TransformError": "errors",
     "ModelError": "errors",
     "Unsupported": "errors",
+    "MigrationError": "errors",
     "CheckpointError": "errors",
     "VerificationError": "errors",
     "UsageError": "errors",
     "MissingDependencyError": "errors",
 }
-_MODULES = ("checkpoint", "errors", "model", "transforms")
+_MODULES = ("checkpoint", "errors", "migrate", "model", "transforms")
 
 __all__ = ["__version__", *_MODULES, *_HOMES]
 
@@ -62,11 +63,12 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from dsbridge import checkpoint, errors, model, transforms
+    from dsbridge import checkpoint, errors, migrate, model, transforms
     from dsbridge.environment.doctor import doctor
     from dsbridge.errors import (
         CheckpointError,
         DsbridgeError,
+        MigrationError,
         MissingDependencyError,
         ModelError,
         SampleError,

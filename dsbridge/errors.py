@@ -8,6 +8,7 @@
     ├── TransformError          a transform cannot be translated or applied
     ├── ModelError              a model cannot be converted
     │   └── Unsupported         ... because an operation has no equivalent
+    ├── MigrationError          a training script cannot be captured, or its setup not be migrated
     ├── CheckpointError         a checkpoint cannot be read, matched or written
     ├── VerificationError       two sides that must agree do not
     ├── UsageError              a command line or a name on it makes no sense (also a ValueError)
@@ -172,6 +173,20 @@ class Unsupported(ModelError):
         self.path, self.op, self.where, self.reason = path, op, where, reason
         place = f" ({where})" if where else ""
         super().__init__(_sentence(f"{op}: {reason}{place}", path or "the model", hint))
+
+
+class MigrationError(DsbridgeError, RuntimeError):
+    """A training script cannot be captured, or its setup cannot be migrated at all.
+
+    >>> raise MigrationError("train.py ended before an optimizer stepped", hint="run it by itself first")
+    Traceback (most recent call last):
+    ...
+    dsbridge.errors.MigrationError: train.py ended before an optimizer stepped. Hint: run it by itself first
+    """
+
+    def __init__(self, what: str, *, hint: str = "") -> None:
+        self.hint = hint
+        super().__init__(_sentence(what, hint=hint))
 
 
 class CheckpointError(DsbridgeError, RuntimeError):

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.text import Text
 
-_STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
-_FINDING = re.compile(rf"^ *(?:\S+: )?(?P<severity>{'|'.join(_STYLES)}) (?P<code>[\w-]+)", re.MULTILINE)
+_STYLES = {
+    "error": "bold red", "warning": "yellow", "info": "cyan", "unsupported": "bold red", "attention": "yellow", "fine": "green",
+}  # fmt: skip
+_FINDING = re.compile(rf"^ *(?:(?:cell )?\S+: )?(?P<severity>{'|'.join(_STYLES)}) (?P<code>[\w-]+)", re.MULTILINE)
 _PRE = '<pre style="white-space:pre;overflow-x:auto;line-height:1.3;font-family:monospace">{code}</pre>'
 _WIDE = 10_000  # columns: nothing is to be wrapped
 

@@ -37,6 +37,9 @@ COMMANDS = (
     Command("inspect", "say what is in a checkpoint, or how two differ", "dsbridge.cli.inspect"),
     Command("convert", "convert a checkpoint between torch and MindSpore", "dsbridge.cli.convert"),
     Command("model", "convert a torch model into MindSpore source, with weights and a proof", "dsbridge.cli.model"),
+    Command(
+        "migrate", "move a whole torch training, from its unmodified script, or inspect code for it", "dsbridge.cli.migrate"
+    ),
     Command("plan", "say what a torch DataLoader becomes, prove it, write it as a script", "dsbridge.cli.plan"),
     Command("verify", "prove that a converted checkpoint is what its source says", "dsbridge.cli.verify"),
 )
@@ -74,7 +77,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     argv = sys.argv[1:] if argv is None else argv
-    arguments = make_parser(argv).parse_args(argv)
+    own, rest = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
+    arguments = make_parser(own).parse_args(own)
+    if hasattr(arguments, "args"):
+        arguments.args = list(rest)
+    elif rest:
+        make_parser(own).error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return int(arguments.run(arguments))
     except KeyboardInterrupt:

@@ -1,0 +1,110 @@
+"""One recorded step, from the state that torch had before it: in float64, in float32, and without clipping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from dsbridge.migrate.recording import Recording
+from dsbridge.migrate.replay import Arrays, How, Materials, Point, Run, materials, one_step
+from dsbridge.model import oracle
+
+NUDGES, NUDGE = 2, 3e-7  # how often, and how far (relative) weights are moved to see what rounding may do
+
+
+@dataclass(slots=True)
+class Apart:
+    """``before``: weights; ``optimizer``: its state dict, with names; ``exact``, ``single``: the step in float64 and float32;
+    ``after``: weights after it: "exact", and "unclipped" where gradients are clipped."""
+
+    before: Arrays
+    optimizer: Any
+    torch_class: str
+    exact: Point
+    others: list[Point]
+    after: dict[str, Arrays] = field(default_factory=dict)
+
+    def off(self, what: str) -> float:
+        """How far torch's own runs are from float64, relative: of "loss", "gradients", or of the step that leads to "after"."""
+        return max(_off(what, self.exact, other, self.before) for other in self.others)
+
+
+def apart(recording: Recording, point: Point, number: int) -> Apart:
+    """Take the step again, in other ways."""
+    live = materials(recording.start)
+    _put(live, point, torch.float32)
+    state = live.optimizer.state_dict()
+    names = live.names
+    for group, held in zip(state["param_groups"], live.optimizer.param_groups, strict=True):
+        group["param_names"] = [names.get(id(p), "") for p in held["params"]]
+    exact = _again(recording, point, number, torch.float64)
+    others = [point, *(_again(recording, point, number, torch.float64, seed) for seed in range(1, NUDGES + 1))]
+    after = {"exact": exact.after}
+    if recording.steps[number].clips:
+        steps = [replace(step, clips=[]) for step in recording.steps]
+        after["unclipped"] = _again(replace(recording, steps=steps), point, number, torch.float64).after
+    return Apart(point.before, _arrays(state), _torch_class(live.optimizer), exact, others, after)
+
+
+def _torch_class(optimizer: Any) -> str:
+    return next(cls.__name__ for cls in type(optimizer).__mro__ if cls.__module__.startswith("torch.optim"))
+
+
+def _again(recording: Recording, point: Point, number: int, dtype: torch.dtype, seed: int = 0) -> Point:
+    live = materials(recording.start)
+    _put(live, point, dtype)
+    if seed:
+        made = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in live.step.parameters():
+                noise = torch.rand(parameter.shape, generator=made, dtype=torch.float64)
+                parameter.mul_(noise.sub_(0.5).mul_(2 * NUDGE * 3**0.5).add_(1))
+    oracle.no_depth(live.step)
+    for group, options in zip(live.optimizer.param_groups, point.options, strict=True):
+        group.update({key: value for key, value in options.items() if key in group})
+    run = Run()
+    mode = oracle.NoDropout(wide=dtype is torch.float64)
+    with torch.random.fork_rng(devices=[]), oracle.default_dtype(dtype), torch.enable_grad(), mode:
+        live.optimizer.zero_grad()
+        one_step(live, recording.steps[number], number, How(dtype, points=(number,)), run)
+    return run.points[number]
+
+
+def _put(live: Materials, point: Point, dtype: torch.dtype) -> None:
+    """Weights, statistics and the optimizer's state of a point."""
+    live.step.to(dtype)
+    held = dict((*live.step.named_parameters(), *live.step.named_buffers()))
+    with torch.no_grad():
+        for name, array in point.before.items():
+            held[name].copy_(torch.from_numpy(array))
+    named = dict(live.step.named_parameters())
+    for name, slots in point.state.items():
+        live.optimizer.state[named[name]] = {
+            key: torch.from_numpy(array.copy()).to(dtype if array.dtype.kind == "f" and key != "step" else torch.float32)
+            for key, array in slots.items()
+        }
+
+
+def _arrays(state: Any) -> Any:
+    if isinstance(state, torch.Tensor):
+        return state.detach().numpy()
+    if isinstance(state, dict):
+        return {key: _arrays(value) for key, value in state.items()}
+    return [_arrays(one) for one in state] if isinstance(state, list) else state
+
+
+def _off(what: str, exact: Point, other: Point, before: Arrays) -> float:
+    if what == "loss":
+        return abs(other.loss - exact.loss) / (abs(exact.loss) or 1.0)
+    ours, theirs = getattr(exact, what), getattr(other, what)
+    start = before if what == "after" else {}
+    own = other.before if what == "after" else {}
+    off = size = 0.0
+    for name, array in ours.items():
+        moved = array - start.get(name, 0.0)
+        off += float(np.linalg.norm(theirs[name] - own.get(name, 0.0) - moved)) ** 2
+        size += float(np.linalg.norm(moved)) ** 2
+    return float(np.sqrt(off / size)) if size else float(np.sqrt(off))

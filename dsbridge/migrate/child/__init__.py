@@ -1,0 +1,1 @@
+"""Runs in the script's process: hooks, the tape, and what is handed back."""

@@ -1,0 +1,184 @@
+"""Runs a written training on recorded batches, in a process of its own: ``run_training.py FOLDER JOB RESULT``.
+
+JOB is a pickle of ``dsbridge.migrate.job.Job``; RESULT one of a dict, or of the text of an error. What is random in the model
+is switched off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import pickle
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import ops
+
+from dsbridge.checkpoint import convert_optimizer
+from dsbridge.migrate.job import Job, Start
+from dsbridge.model.child import run_cell
+
+
+class Idle:
+    """In the place of a schedule."""
+
+    def step(self, *_: Any) -> None:
+        """Nothing."""
+
+
+def run(folder: Path, job: Job) -> dict[str, Any]:
+    """The whole training, steps taken apart on the way, and the second half again from a checkpoint."""
+    quiet_model(folder / "model.py")
+    train = importlib.import_module("train")
+    _no_loader(train)
+    made = _train(train, train.build(job.graph), job, job.epochs)
+    if made["saved"]:
+        live = train.build(job.graph)
+        with tempfile.TemporaryDirectory() as saved:
+            for name, content in made["saved"].items():
+                Path(saved, name).write_bytes(content)
+            train.resume(Path(saved), *live[:3], None)
+        again = _train(train, live, Job(job.graph, [], job.ended, []), job.after(job.halfway))
+        made["resumed"], made["resumed_losses"] = again["weights"], again["losses"]
+    return made
+
+
+def _no_loader(train: Any) -> None:
+    """Batches come from the job."""
+    train.data.state_of = lambda loader: None
+    train.data.load_state = lambda loader, state: None
+
+
+def _train(train: Any, live: Any, job: Job, epochs: list[list[Any]]) -> dict[str, Any]:
+    network, optimizer, scheduler, train_step = live
+    made: dict[str, Any] = {"losses": [], "rates": [], "points": {}, "saved": {}}
+    steps, stepped = 0, True
+    for number, micros in enumerate(epochs):
+        ends = number + 1 < len(epochs) or job.ended
+        losses = train.epoch_of(_tensors(micros), len(micros) if ends else None, train_step, scheduler)
+        for _ in micros:
+            if stepped:
+                made["rates"].append(_rates(optimizer))
+                if steps in job.starts:
+                    made["points"][steps] = _apart(train, live, job, job.starts[steps])
+            loss, stepped = next(losses)
+            made["losses"].append(float(loss.asnumpy()))
+            steps += bool(stepped)
+            if stepped and steps == job.halfway:
+                made["saved"] = _saved(train, live)
+        if ends:
+            next(losses, None)  # what comes at the end of an epoch
+            stepped = True
+    made["weights"] = _weights(network)
+    made["state"] = {p.name: p.asnumpy() for p in optimizer.get_parameters()}
+    return made
+
+
+def _saved(train: Any, live: Any) -> dict[str, bytes]:
+    network, optimizer, scheduler, _ = live
+    with tempfile.TemporaryDirectory() as folder:
+        train.save(Path(folder), network, optimizer, scheduler, None, 0, 0)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def _rates(optimizer: Any) -> list[float]:
+    return [float(np.asarray(_number(group["lr"]))) for group in optimizer.param_groups]
+
+
+def _apart(train: Any, live: Any, job: Job, start: Start) -> dict[str, Any]:
+    """One step from torch's own state: loss, gradients, weights after. All is as before, afterwards."""
+    network, optimizer, _, train_step = live
+    held = train.state_of(network, optimizer)
+    before = {name: parameter.asnumpy().copy() for name, parameter in held.items()}
+    rates = _rates(optimizer)
+    made: dict[str, Any] = {}
+    try:
+        _assign(network, start.weights)
+        if start.optimizer is not None:
+            convert_optimizer(start.optimizer, optimizer, job.plan, torch_class=start.torch_class)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                ops.assign(group["lr"], ms.Tensor(rate, ms.float32))
+        gradients_of = ms.value_and_grad(network, None, optimizer.parameters)
+        gradients_of = ms.jit(gradients_of) if job.graph else gradients_of
+        sums = [np.zeros(p.shape, np.float64) for p in optimizer.parameters]
+        made["loss"] = 0.0
+        statistics = {path: p.asnumpy().copy() for path, p in run_cell.parameters(network)}
+        for batch in _tensors(start.micros):
+            loss, gradients = gradients_of(*batch)
+            made["loss"] += float(loss.asnumpy())
+            sums = [one + gradient.asnumpy().astype(np.float64) for one, gradient in zip(sums, gradients, strict=True)]
+        made["gradients"] = {p.name: one for p, one in zip(optimizer.parameters, sums, strict=True)}
+        _assign(network, statistics)
+        for _ in train.epoch_of(_tensors(start.micros), len(start.micros), train_step, Idle()):
+            pass
+        made["after"] = _weights(network)
+    except Exception as exc:
+        made["error"] = f"{type(exc).__name__}: {exc}"
+    for name, parameter in held.items():
+        ops.assign(parameter, ms.Tensor(before[name]))
+    return made
+
+
+def _tensors(micros: list[list[Any]]) -> Any:
+    for micro in micros:
+        yield tuple(ms.Tensor(np.ascontiguousarray(one)) for one in micro)
+
+
+def _number(rate: Any) -> Any:
+    return rate.asnumpy() if hasattr(rate, "asnumpy") else rate
+
+
+def _weights(network: Any) -> dict[str, Any]:
+    return {path: parameter.asnumpy().copy() for path, parameter in run_cell.parameters(network)}
+
+
+def _assign(network: Any, arrays: dict[str, Any]) -> None:
+    for path, parameter in run_cell.parameters(network):
+        if path in arrays:
+            ops.assign(parameter, ms.Tensor(np.ascontiguousarray(arrays[path])).astype(parameter.dtype))
+
+
+def quiet_model(path: Path) -> None:
+    """Import model.py without anything random in it, under the name by which train.py imports it."""
+    quiet = run_cell.without_random(str(path))
+    spec = importlib.util.spec_from_file_location("model", quiet)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["model"] = module
+    spec.loader.exec_module(module)
+    original = module.TrainStep
+
+    def made() -> Any:
+        network = original()
+        run_cell.no_depth(network)
+        return network
+
+    module.TrainStep = made  # type: ignore[attr-defined]
+
+
+def main(folder: str, job_file: str, result_file: str) -> None:
+    """Run the job; an error is its result."""
+    sys.path.insert(0, folder)
+    with contextlib.suppress(SystemError):  # numpy 2: the first operation of a process
+        ops.add(ms.Tensor(np.ones(2, np.float32)), 1).asnumpy()
+    with open(job_file, "rb") as file:
+        job = pickle.load(file)
+    try:
+        result: Any = run(Path(folder), job)
+    except NotImplementedError as exc:
+        result = f"it stops where something is missing: {exc}"
+    except Exception as exc:
+        lines = [line for line in str(exc).splitlines() if line.strip(" -")]
+        result = f"{type(exc).__name__}: {' '.join(lines[:3])[:500]}"
+    with open(result_file, "wb") as file:
+        pickle.dump(result, file)
+
+
+if __name__ == "__main__":
+    sys.path.pop(0)
+    main(*sys.argv[1:])

@@ -1,0 +1,300 @@
+"""One recorded run of a script: what happened, in order, and what a training step consists of."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+
+from dsbridge.migrate.child import hooks, parcels
+from dsbridge.migrate.child.names import Variables, leaves_of
+from dsbridge.migrate.child.slicing import Slice, cut, differences
+from dsbridge.migrate.child.tape import Recorder, Tape, hide_custom_functions
+from dsbridge.migrate.child.where import Place, user_place
+from dsbridge.migrate.child.writes import written
+from dsbridge.migrate.recording import Epoch, Event, Micro, Recording, Step
+
+TAPED = 3  # optimizer steps whose operations are taped
+FURTHER_S = 30.0  # how long to go on for the end of an epoch, once all steps are recorded
+
+
+class Stopped(BaseException):
+    """Ends the script when enough is recorded; not an Exception, which scripts catch."""
+
+
+class Session:
+    """Listens to the hooks. ``steps``: optimizer steps to record."""
+
+    def __init__(self, steps: int) -> None:
+        self.recording = Recording()
+        self._wanted, self._pid = steps, os.getpid()
+        self._tape = Tape()
+        self._mode = Recorder(self._tape, lambda: self._in_step)
+        self._remove: Callable[[], Any] = lambda: None
+        self._variables = Variables()
+        self._in_step = False
+        self._batch: tuple[Any, Any, Place] = (None, None, Place("", 0))  # loader, batch, where it was fetched
+        self._states: list[Any] = [None, None]  # of torch's generator: at the batch, at the first module
+        self._open: Any = None  # the call of a module that is under way
+        self._slices: list[Slice] = []
+        self._optimizer: Any = None
+        self._optimizers: list[Any] = []  # kept, so that ids stay theirs
+        self._schedulers: list[Any] = []
+        self._loader: Any = None
+        self._pickled: dict[int, tuple[Any, bytes | str]] = {}  # loaders, kept so that ids stay theirs
+        self._buffers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._micros: list[Micro] = []
+        self._clips: list[tuple[str, float, dict[str, Any]]] = []
+        self._options: list[dict[str, Any]] = []
+        self._done_at = 0.0
+
+    # ---- the run
+
+    def start(self) -> None:
+        """Begin to listen."""
+        hooks.install(self)
+        undo = hooks.modules(self), hide_custom_functions(self.aside)
+        self._remove = lambda: [one() for one in undo]
+        self._mode.__enter__()
+
+    def finish(self) -> Recording:
+        """What was recorded, when the script has ended or was stopped."""
+        self._stop_taping()
+        self.recording.decided = list(self._tape.decided)
+        self.recording.findings += differences(self._slices)
+        self.recording.modules = parcels.users_modules()
+        self._take_end()
+        return self.recording
+
+    def _stop_taping(self) -> None:
+        if self._mode.active:
+            self._mode.active = False
+            self._remove()
+            top = torch._C._len_torch_function_stack() - 1
+            if top >= 0 and torch._C._get_function_stack_at(top) is self._mode:  # a script may have entered a mode of its own
+                self._mode.__exit__(None, None, None)
+            self._tape.clear()
+            first = next((one for one in self._slices[:1] for one in one.modules.values()), None)
+            if first is not None:
+                first.register_forward_pre_hook(lambda module, args: self._first_module())
+
+    def _take_end(self) -> None:
+        if self._slices and self._optimizer is not None and self.recording.end is None:
+            self.recording.end = parcels.state(self._slices[0], self._optimizer)
+
+    def _event(self, kind: str, value: Any = None) -> None:
+        self.recording.events.append(Event(kind, user_place(), value))
+
+    @property
+    def _elsewhere(self) -> bool:
+        """In a process that the script forked."""
+        return os.getpid() != self._pid
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Within it nothing is taped: it is not the script's own."""
+        return self._mode.aside()
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether that is so now."""
+        return self._mode.depth > 0
+
+    # ---- loaders
+
+    def epoch_begins(self, loader: Any) -> None:
+        """A loader is iterated; it is pickled the first time, as its generators are then."""
+        if self._elsewhere:
+            return
+        with self.aside():
+            if id(loader) not in self._pickled:
+                self._pickled[id(loader)] = loader, "" if self.recording.steps else parcels.loader(loader)
+            self._event("epoch", id(loader))
+            self.recording.epochs.append(Epoch(id(loader), len(self.recording.steps), generators(loader)))
+
+    def batch_fetched(self, loader: Any, batch: Any) -> None:
+        """A batch came out of a loader."""
+        if self._elsewhere:
+            return
+        self._event("batch", (id(loader), torch.is_grad_enabled()))
+        if not torch.is_grad_enabled():
+            self._forget()  # an evaluation
+            return
+        if not self._slices:
+            self._tape.clear()
+        self._batch = loader, batch, user_place()
+        self._in_step, self._states = True, [torch.get_rng_state(), None]
+
+    def epoch_ended(self, loader: Any) -> None:
+        """A loader is exhausted."""
+        if not self._elsewhere:
+            self._event("end", id(loader))
+
+    # ---- the step
+
+    def module_begins(self, module: Any, args: Any, kwargs: Any) -> None:
+        """A module's forward begins."""
+        if self._mode.depth == 0 and self._mode.active:
+            self._open = module, self._tape.refs(args, kwargs), args, kwargs
+            if torch.is_grad_enabled():
+                self._in_step = True
+                self._first_module()
+                self._keep_buffers(module)
+        self._mode.depth += 1
+
+    def _first_module(self) -> None:
+        if self._in_step and self._states[1] is None:
+            self._states[1] = torch.get_rng_state()
+
+    def _keep_buffers(self, module: Any) -> None:
+        if module.training and not self.recording.steps:
+            for buffer in module.buffers():
+                self._buffers.setdefault(id(buffer), (buffer, buffer.detach().clone()))
+
+    def module_ended(self, module: Any, result: Any) -> None:
+        """A module's forward ended; only the outermost is noted."""
+        self._mode.depth -= 1
+        if self._mode.depth == 0 and self._mode.active and self._open[0] is module:
+            _, refs, args, kwargs = self._open
+            called = module.module if isinstance(module, torch.nn.DataParallel) else module
+            self._tape.add("", called, args, kwargs, result, refs)
+
+    def backward_begins(self, loss: Any, options: dict[str, Any]) -> None:
+        """``loss.backward()``."""
+        self._event("backward")
+        for name in ("retain_graph", "create_graph", "inputs"):
+            if options.get(name):
+                self._event("option", name)
+        loader, batch, fetched = self._batch
+        with self.aside():
+            if self._mode.active:
+                self._variables.look()
+                found = cut(self._tape, loss, batch, fetched, self._variables)
+                self._slices.append(found)
+                inputs = found.inputs
+                if not self._micros and self.recording.steps and _has_gradients(self._slices[0]):
+                    self.recording.carried = True
+            else:
+                by_path = dict(leaves_of(batch))
+                inputs = [by_path[path] for path in self._slices[0].program.paths if path in by_path]
+            if any(path is not None for path in self._slices[0].program.paths):
+                self._loader = loader
+            value = float(loss.detach()) if loss.numel() == 1 else float("nan")
+            self._micros.append(Micro([one.detach().clone() for one in inputs], value, (self._states[0], self._states[1])))
+        self._forget()
+        self._states = [torch.get_rng_state() if self._loader is None else None, None]
+
+    def clipped(self, kind: str, parameters: Any, limit: float, options: dict[str, Any]) -> None:
+        """Gradients are clipped."""
+        self._event(f"clip_{kind}", limit)
+        clipped = {id(one) for one in parameters}
+        slices = self._slices[:1]
+        trained = [p for one in slices for p in one.parameters() if p.requires_grad and p.grad is not None]
+        self._clips.append((kind, limit, {"all": all(id(p) in clipped for p in trained), **options}))
+
+    def step_begins(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        """``optimizer.step()``."""
+        closure = (args[1] if len(args) > 1 else None) or kwargs.get("closure")
+        self._event("step", (id(optimizer), type(optimizer).__name__, closure is not None))
+        self._forget()
+        self._mode.depth += 1
+        self.recording.optimizer = self.recording.optimizer or id(optimizer)
+        if self._optimizer is None and self._slices and self._slices[0].program.operations:
+            self._optimizer = optimizer
+            self.recording.optimizer = id(optimizer)
+            self._variables.look()
+            self.recording.wanted_epochs = self._variables.epochs
+            self.recording.start = parcels.start(self._slices[0], optimizer, self._schedulers, self._buffers)
+            if self._loader is not None:
+                self.recording.loader = self._pickled[id(self._loader)][1]
+                self.recording.training_loader = id(self._loader)
+        self._options = [
+            {key: _plain(value) for key, value in one.items() if key != "params"} for one in optimizer.param_groups
+        ]
+
+    def step_ended(self, optimizer: Any) -> None:
+        """It has stepped: a step is recorded."""
+        self._mode.depth -= 1
+        made = self.recording
+        if len(made.steps) < self._wanted:
+            made.steps.append(Step(self._micros, self._options, self._clips, time.monotonic()))
+        if len(made.steps) == self._wanted and not self._done_at:
+            self._done_at = time.monotonic()
+            self._take_end()
+        self._micros, self._clips, self._in_step = [], [], False
+        if len(made.steps) >= TAPED and self._slices and None not in self._slices[0].program.paths:
+            self._stop_taping()
+        if self._done_at and (self._seen_enough() or time.monotonic() - self._done_at > FURTHER_S):
+            raise Stopped
+
+    def _seen_enough(self) -> bool:
+        """Whether the end of an epoch, and what follows it, was seen, where something may follow it."""
+        events = self.recording.events
+        ended = self._loader is None or any(one.kind == "end" and one.value == id(self._loader) for one in events)
+        waiting = self._schedulers and not any(one.kind == "schedule" for one in events)
+        return ended or not (waiting or len(self.recording.steps[0].micros) > 1)
+
+    def _forget(self) -> None:
+        """Begin the tape anew, once it was looked through for what the script does to weights and gradients itself."""
+        if len(self._slices) > 1 and self._mode.active:  # before the first step weights are written to as they are made
+            self.recording.findings += written(self._tape, self._slices[0].parameters())
+        self._tape.clear()
+
+    def optimizer_made(self, optimizer: Any) -> None:
+        """An optimizer's constructor ended; those of its parents are told of first."""
+        self._optimizers.append(optimizer)
+        self.recording.made_at[id(optimizer)] = user_place()
+
+    def group_added(self, optimizer: Any) -> None:
+        """A group was added, by a constructor or later."""
+        if self.recording.steps and optimizer is self._optimizer:
+            text = "parameters are added to the optimizer on the way: the groups written here are those that it began with"
+            self.recording.findings.append(("optimizer-changed", user_place(), text))
+
+    def zeroed(self, owner: Any) -> None:
+        """Gradients are set to zero."""
+        self._event("zero")
+
+    def scheduler_made(self, scheduler: Any) -> None:
+        """A schedule was made; others may be its parts."""
+        if not self.recording.steps:
+            self._schedulers.append(scheduler)
+
+    def scheduled(self, scheduler: Any, args: Any) -> None:
+        """A scheduler was stepped."""
+        metrics = [float(one) for one in args if isinstance(one, (int, float, torch.Tensor))]
+        self._event("schedule", (id(scheduler), type(scheduler).__name__, metrics))
+
+    def noticed(self, code: str, text: str) -> None:
+        """Something that must be said."""
+        if code != "second-gradient" or self._in_step:
+            self.recording.findings.append((code, user_place(), text))
+
+    def saves(self, path: Any) -> bool:
+        """Whether a file may be written: not while steps are recorded."""
+        self.recording.findings.append(("not-saved", user_place(), f"while it was recorded, {path} was not written"))
+        return False
+
+
+def generators(loader: Any) -> dict[str, Any]:
+    """The states of all generators that a loader's order may come from."""
+    own = [getattr(part, "generator", None) for part in (loader, loader.sampler, getattr(loader, "batch_sampler", None))]
+    return {
+        "torch": torch.get_rng_state(),
+        "numpy": np.random.get_state(),
+        "random": random.getstate(),
+        "own": [None if one is None else one.get_state() for one in own],
+    }
+
+
+def _has_gradients(step: Slice) -> bool:
+    return any(p.grad is not None and bool(p.grad.any()) for p in step.parameters())
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value

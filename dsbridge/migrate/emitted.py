@@ -1,0 +1,240 @@
+"""From a setup to the text of its files."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+import dsbridge
+from dsbridge.errors import DsbridgeError, Unsupported
+from dsbridge.migrate.data_source import data_source
+from dsbridge.migrate.missing import Missing, raising
+from dsbridge.migrate.optimizer import optimizer_source
+from dsbridge.migrate.replay import How, Materials, replay
+from dsbridge.migrate.schedule import schedule_source
+from dsbridge.migrate.setup import TrainingSetup, main_module
+from dsbridge.migrate.source import Source
+from dsbridge.migrate.train_source import Parts, train_source
+from dsbridge.model.migrated import MigratedModel, convert
+from dsbridge.report import Report
+
+
+@dataclass(slots=True)
+class Emitted:
+    """``files``: by name; ``arrays``: of arrays.npz; ``migrated``: the step's forward as a cell, None if it has none."""
+
+    files: dict[str, str] = field(default_factory=dict)
+    binary: dict[str, bytes] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    migrated: MigratedModel | None = None
+    imports: list[tuple[str, str]] = field(default_factory=list)
+
+
+def emitted(setup: TrainingSetup, report: Report) -> Emitted:
+    """All files; what cannot be moved is in the report and stops the files where it belongs."""
+    made = Emitted()
+    live = _live(setup)
+    title = _title(setup)
+    if live is not None:
+        made.migrated = _model(setup, live, report)
+    loader = _loader(setup, live, report, made)
+    parts = _parts(setup, live, made, report, title)
+    missing = parts.missing = Missing.of(report)
+    made.files["model.py"] = made.migrated.source if made.migrated else _no_model(title, missing)
+    program = live.program if live is not None else None
+    made.files["data.py"], made.arrays = _data(setup, program, loader, missing, made.imports)
+    made.files["train.py"] = train_source(parts)
+    if loader is not None and setup.recording is not None:
+        made.binary["loader.pkl"] = setup.recording.loader  # type: ignore[assignment]
+        made.binary["generators.pkl"] = pickle.dumps(_generators(setup))
+    return made
+
+
+def _live(setup: TrainingSetup) -> Materials | None:
+    recording = setup.recorded()
+    return setup.materials() if isinstance(recording.start, bytes) and recording.start else None
+
+
+def _title(setup: TrainingSetup) -> str:
+    if setup.script is None:
+        return f"Trains {type(setup.model).__name__}."
+    given = " ".join([setup.script.name, *setup.args])
+    return f"Trains {type(setup.model).__name__} as {given} does." if setup.model is not None else f"From {given}."
+
+
+def _model(setup: TrainingSetup, live: Materials, report: Report) -> MigratedModel | None:
+    recording = setup.recorded()
+    inputs = tuple(one.clone() for one in recording.steps[0].micros[0].inputs)
+    try:
+        made = convert(live.step, inputs)
+    except Unsupported as refused:
+        what = f"{refused.path}: " if refused.path else ""
+        report.add(
+            "model-unsupported", "error", refused.where or refused.path or "model", f"{what}{refused.op}: {refused.reason}"
+        )
+        return None
+    except (DsbridgeError, AttributeError) as exc:
+        report.add("model-unsupported", "error", "model", f"{type(exc).__name__}: {exc}")
+        return None
+    for finding in made.report:
+        if finding.severity != "info":
+            report.extend([finding])
+    return made
+
+
+def _loader(setup: TrainingSetup, live: Materials | None, report: Report, made: Emitted) -> Any:
+    """The script's loader, live; None where it cannot be had."""
+    recording = setup.recorded()
+    if live is not None and None in live.program.paths:
+        number = live.program.paths.index(None)
+        text = f"{live.program.inputs[number]} does not come out of a loader: the script makes its batches itself"
+        report.add("not-from-loader", "error", f"{live.program.file}:{live.program.line}", text)
+        return None
+    if not isinstance(recording.loader, bytes):
+        report.add("data-unsupported", "error", "loader", f"the loader cannot be pickled: {recording.loader}")
+        return None
+    try:
+        return pickle.loads(recording.loader)
+    except Exception as exc:
+        try:
+            return _prepared(recording.loader, recording.modules, made)
+        except Exception:
+            text = f"the pickled loader cannot be read: {type(exc).__name__}: {exc}"
+            report.add("data-unsupported", "error", "loader", text)
+            return None
+
+
+def _prepared(pickled: bytes, modules: list[tuple[str, str]], made: Emitted) -> Any:
+    """Unpickle what needs something that the script's own modules do when they are imported."""
+    for name, folder in modules:
+        if folder not in sys.path:
+            sys.path.append(folder)
+        importlib.import_module(name)
+    loader = pickle.loads(pickled)
+    made.imports = modules
+    return loader
+
+
+def _generators(setup: TrainingSetup) -> Any:
+    recording = setup.recorded()
+    return next(epoch.generators for epoch in recording.epochs if epoch.loader == recording.training_loader)
+
+
+def _data(
+    setup: TrainingSetup, program: Any, loader: Any, missing: Missing, imports: list[tuple[str, str]]
+) -> tuple[str, dict[str, np.ndarray[Any, Any]]]:
+    from dsbridge.migrate.forward import Program
+
+    source = setup.script.name if setup.script else type(setup.model).__name__
+    return data_source(f"The batches that {source} trains on.", program or Program(), loader, missing, imports)
+
+
+def _parts(setup: TrainingSetup, live: Materials | None, made: Emitted, report: Report, title: str) -> Parts:
+    nothing = Source(lines=("def make_optimizer(network):", '    raise NotImplementedError("no optimizer was seen")'))
+    optimizer, schedule = nothing, None
+    if live is not None and made.migrated is not None:
+        unused = _unused(setup, live)
+        names = {
+            key: (made.migrated.name_map[name], dict(live.step.named_parameters())[name].ndim)
+            for key, name in live.names.items()
+            if name in made.migrated.name_map
+        }
+        for name, parameter in live.step.named_parameters():
+            if name in unused:
+                parameter.requires_grad_(False)
+        scheduler = live.schedulers.get(setup.pattern.scheduler)
+        optimizer = _source(report, "optimizer-unsupported", type(live.optimizer).__name__, "make_optimizer(network)",
+                            lambda: optimizer_source(live.optimizer, names), _made_at(setup))  # fmt: skip
+        if scheduler is not None:
+            schedule = _source(report, "schedule-unsupported", type(scheduler).__name__, "make_scheduler(optimizer)",
+                               lambda: schedule_source(scheduler, live.optimizer))  # fmt: skip
+            if any(metrics for _, _, metrics in setup.pattern.schedules):
+                where = f"{setup.pattern.metric_at[0]}:{setup.pattern.metric_at[1]}"
+                text = f"{type(scheduler).__name__}.step takes a metric that the script computes outside of its training step"
+                report.add("metric-missing", "error", where, text, "compute it in train.py and pass it on")
+    module = main_module(live.step) if live is not None else setup.model
+    return Parts(
+        title=title,
+        model=type(module).__name__,
+        arguments=live.program.inputs if live is not None else ["batch"],
+        pattern=setup.pattern,
+        optimizer=optimizer,
+        schedule=schedule,
+        epochs=setup.recorded().wanted_epochs or max(1, len(setup.pattern.epochs)),
+        evaluated=_evaluated(live) if live is not None else [],
+        frozen=_frozen(live, made.migrated) if live is not None and made.migrated is not None else [],
+        start=(setup.epoch, setup.step),
+    )
+
+
+def _made_at(setup: TrainingSetup) -> str:
+    recording = setup.recorded()
+    file, line = recording.made_at.get(recording.optimizer, ("", 0))
+    return f"{file}:{line}" if file else ""
+
+
+def _source(report: Report, code: str, what: str, signature: str, make: Any, where: str = "") -> Source:
+    try:
+        made: Source = make()
+    except DsbridgeError as refused:
+        report.add(code, "error", where or getattr(refused, "where", "") or what, str(refused))
+        return Source(lines=(f"def {signature}:", *raising(f"{code}: {refused}", "    ")))
+    report.extend(made.notes)
+    return made
+
+
+def _unused(setup: TrainingSetup, live: Materials) -> set[str]:
+    """Parameters that get no gradient: torch leaves them alone, whatever their group says."""
+    recording = setup.recorded()
+    point = replay(_short(recording), setup.pattern, How(points=(0,))).points[0]
+    return {name for name, p in live.step.named_parameters() if name not in point.gradients}
+
+
+def _short(recording: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(recording, steps=recording.steps[:1])
+
+
+def _evaluated(live: Materials) -> list[str]:
+    """The outermost modules that are in eval mode while it trains."""
+    found: list[str] = []
+    for path, module in live.step.named_modules():
+        inside = any(path.startswith(f"{one}.") for one in found)
+        if path and not inside and not module.training and any(True for _ in module.modules()) and _matters(module):
+            found.append(path)
+    return [_spelled(path) for path in found]
+
+
+def _matters(module: torch.nn.Module) -> bool:
+    """A loss in eval mode is the same."""
+    return any(True for _ in module.parameters()) or any(type(m).__name__.startswith("Dropout") for m in module.modules())
+
+
+def _spelled(path: str) -> str:
+    first, *rest = path.split(".")
+    return first + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in rest)
+
+
+def _frozen(live: Materials, migrated: MigratedModel) -> list[str]:
+    named = dict(live.step.named_parameters())
+    return [
+        migrated.name_map[name]
+        for name, parameter in named.items()
+        if not parameter.requires_grad and name in migrated.name_map
+    ]
+
+
+def _no_model(title: str, missing: Missing) -> str:
+    lines = missing.by_place.get("step") or missing.by_place.get("main") or ["model-unsupported: no forward was seen"]
+    stops = "\n".join(line for text in lines for line in raising(text, "        "))
+    return (
+        f'"""{title}\n\nWritten by dsbridge {dsbridge.__version__}.\n"""\n\nfrom mindspore import nn\n\n\n'
+        f"class TrainStep(nn.Cell):\n    def construct(self, *batch):\n{stops}\n"
+    )

@@ -1,0 +1,81 @@
+"""What a run of a script left behind: events, steps, and live objects as they were before the first step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Where = tuple[str, int]  # file and line
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that the script did: "epoch", "batch", "end" (of a loader), "backward", "clip_norm", "clip_value", "step",
+    "zero", "schedule", "option".
+
+    >>> Event("zero", ("train.py", 3)).kind
+    'zero'
+    """
+
+    kind: str
+    where: Where
+    value: Any = None
+
+
+@dataclass(slots=True)
+class Micro:
+    """One forward and backward: its inputs (torch tensors), its loss, and torch's generator: when the batch came, and when the
+    first module was called."""
+
+    inputs: list[Any]
+    loss: float
+    states: tuple[Any, Any]
+
+
+@dataclass(slots=True)
+class Step:
+    """One step of the optimizer. ``options``: each group's, as they were; ``clips``: (kind, limit, options); ``at_s``: when."""
+
+    micros: list[Micro]
+    options: list[dict[str, Any]]
+    clips: list[tuple[str, float, dict[str, Any]]]
+    at_s: float
+
+    @property
+    def loss(self) -> float:
+        """The sum of its micro-batches' losses."""
+        return sum(micro.loss for micro in self.micros)
+
+
+@dataclass(slots=True)
+class Epoch:
+    """A loader was iterated, before this step; ``generators``: their states when it began."""
+
+    loader: int
+    step: int
+    generators: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Recording:
+    """A run. ``start``: the pickled program, modules, optimizer and schedulers before the first step, or why they cannot be
+    pickled; ``end``: weights and the optimizer's state after the last; ``loader``: the pickled loader, or why there is none.
+
+    >>> len(Recording().steps)
+    0
+    """
+
+    events: list[Event] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    epochs: list[Epoch] = field(default_factory=list)
+    findings: list[tuple[str, Where, str]] = field(default_factory=list)
+    decided: list[Where] = field(default_factory=list)
+    start: bytes | str = b""
+    end: Any = None
+    loader: bytes | str = "no loader was iterated"
+    training_loader: int = 0
+    optimizer: int = 0
+    made_at: dict[int, Where] = field(default_factory=dict)  # where each optimizer was made
+    wanted_epochs: int = 0
+    modules: list[tuple[str, str]] = field(default_factory=list)  # the user's own that were imported: name, folder
+    carried: bool = False  # gradients were not zero when a step began

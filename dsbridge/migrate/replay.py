@@ -1,0 +1,211 @@
+"""The setup trained again in torch: on the recorded batches, with the script's random numbers or with none."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from dsbridge.migrate.forward import Program, TrainStep, train_step
+from dsbridge.migrate.pattern import Pattern
+from dsbridge.migrate.recording import Recording, Step
+from dsbridge.model import oracle
+
+Arrays = dict[str, "np.ndarray[Any, Any]"]
+
+
+@dataclass(slots=True)
+class Materials:
+    """Live objects as they were before the first step; each has its own."""
+
+    program: Program
+    step: TrainStep
+    optimizer: Any
+    schedulers: dict[int, Any]
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Each parameter's name, by identity."""
+        return {id(p): name for name, p in self.step.named_parameters()}
+
+
+def materials(start: bytes | str) -> Materials:
+    """Unpickle what a recording began with."""
+    assert isinstance(start, bytes), start
+    found = pickle.loads(start)
+    return Materials(
+        found["program"],
+        train_step(found["program"], found["modules"], found["tensors"]),
+        found["optimizer"],
+        found["schedulers"],
+    )
+
+
+@dataclass(slots=True)
+class Point:
+    """One step taken apart: weights and optimizer state before it, the loss, gradients as they came, weights after."""
+
+    before: Arrays
+    state: dict[str, Arrays]
+    loss: float
+    gradients: Arrays
+    after: Arrays
+    options: list[dict[str, Any]]
+
+
+@dataclass(slots=True)
+class Run:
+    """What a training gave. ``losses``: one a micro-batch; ``options``: of the groups in each step."""
+
+    losses: list[float] = field(default_factory=list)
+    options: list[list[dict[str, Any]]] = field(default_factory=list)
+    weights: Arrays = field(default_factory=dict)
+    state: dict[str, Arrays] = field(default_factory=dict)
+    points: dict[int, Point] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How to train.
+
+    ``dtype``: torch's; ``random``: with the script's random numbers (which of a micro-batch's two states), None: with none;
+    ``shake``: weights begin this far away (relative), by this seed; ``points``: steps to take apart; ``recorded``: set each
+    group's rates to what was recorded.
+    """
+
+    dtype: torch.dtype = torch.float32
+    random: int | None = None
+    shake: tuple[float, int] = (0.0, 0)
+    points: tuple[int, ...] = ()
+    recorded: bool = False
+
+
+def replay(recording: Recording, pattern: Pattern, how: How = How()) -> Run:
+    """Train. Global generators are as before."""
+    live = materials(recording.start)
+    if how.shake[0]:
+        _shake(live.step, *how.shake)
+    _widen(live, how.dtype)
+    if how.random is None:
+        oracle.no_depth(live.step)
+    mode: Any = nullcontext() if how.random is not None else oracle.NoDropout(wide=how.dtype is torch.float64)
+    schedules = _by_step(pattern)
+    made = Run()
+    with (
+        torch.random.fork_rng(devices=[]),
+        oracle.default_dtype(how.dtype),
+        torch.enable_grad(),
+        mode,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # the schedule's, whose optimizer was unpickled
+        live.optimizer.zero_grad()
+        for number, step in enumerate(recording.steps):
+            one_step(live, step, number, how, made)
+            for scheduler, metrics in schedules.get(number + 1, ()):
+                live.schedulers[scheduler].step(*metrics)
+    made.weights, made.state = weights(live.step), state(live)
+    return made
+
+
+def one_step(live: Materials, step: Step, number: int, how: How, made: Run) -> None:
+    if how.recorded:
+        for group, options in zip(live.optimizer.param_groups, step.options, strict=True):
+            group.update(
+                {key: value for key, value in options.items() if key in group and not isinstance(group[key], torch.Tensor)}
+            )
+    made.options.append([{k: _plain(v) for k, v in group.items() if k != "params"} for group in live.optimizer.param_groups])
+    begun = (weights(live.step), state(live)) if number in how.points else None
+    total = 0.0
+    for micro in step.micros:
+        if how.random is not None and micro.states[how.random] is not None:
+            torch.set_rng_state(micro.states[how.random])
+        loss = live.step(*(_cast(one, how.dtype) for one in micro.inputs))
+        torch.autograd.backward(loss)
+        made.losses.append(float(loss.detach()))
+        total += made.losses[-1]
+    gradients = _gradients(live.step) if begun else {}
+    clip(live, step)
+    live.optimizer.step()
+    live.optimizer.zero_grad()
+    live.step.zero_grad()
+    if begun:
+        made.points[number] = Point(*begun, total, gradients, weights(live.step), made.options[-1])
+
+
+def clip(live: Materials, step: Step) -> None:
+    """Clip as the script did."""
+    trained = [p for p in live.step.parameters() if p.grad is not None]
+    for kind, limit, options in step.clips:
+        if kind == "norm":
+            torch.nn.utils.clip_grad_norm_(trained, limit, float(options.get("norm_type", 2.0)))
+        else:
+            torch.nn.utils.clip_grad_value_(trained, limit)
+
+
+def weights(step: torch.nn.Module) -> Arrays:
+    """Parameters and buffers, in float64 where they are floating-point."""
+    held = (*step.named_parameters(), *step.named_buffers())
+    return {name: _array(tensor) for name, tensor in held if not name.endswith("num_batches_tracked")}
+
+
+def state(live: Materials) -> dict[str, Arrays]:
+    """The optimizer's state, by parameter and slot."""
+    names = live.names
+    found = live.optimizer.state
+    return {
+        names[id(p)]: {key: _array(value) for key, value in found[p].items() if isinstance(value, torch.Tensor)}
+        for group in live.optimizer.param_groups
+        for p in group["params"]
+        if p in found and id(p) in names
+    }
+
+
+def _gradients(step: torch.nn.Module) -> Arrays:
+    return {name: _array(p.grad) for name, p in step.named_parameters() if p.grad is not None}
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    held = tensor.detach()
+    array: np.ndarray[Any, Any] = (held.double() if held.dtype.is_floating_point else held).clone().numpy()
+    return array
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
+
+
+def _cast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    wide = dtype is torch.float64 and tensor.dtype.is_floating_point
+    return tensor.to(dtype) if wide else tensor.clone()
+
+
+def _widen(live: Materials, dtype: torch.dtype) -> None:
+    if dtype is not torch.float64:
+        return
+    live.step.double()
+    for slots in live.optimizer.state.values():
+        for key, value in slots.items():
+            if isinstance(value, torch.Tensor) and value.dtype.is_floating_point:
+                slots[key] = value.double()
+
+
+def _shake(step: torch.nn.Module, size: float, seed: int) -> None:
+    made = torch.Generator().manual_seed(seed)
+    step.double()
+    with torch.no_grad():
+        for parameter in step.parameters():
+            noise = torch.rand(parameter.shape, generator=made, dtype=torch.float64)
+            parameter.mul_(noise.sub_(0.5).mul_(2 * size * 3**0.5).add_(1))
+
+
+def _by_step(pattern: Pattern) -> dict[int, list[tuple[int, list[float]]]]:
+    found: dict[int, list[tuple[int, list[float]]]] = {}
+    for steps, identity, metrics in pattern.schedules:
+        found.setdefault(steps, []).append((identity, metrics))
+    return found

@@ -1,0 +1,157 @@
+"""Capturing a script: what is recorded, what is left behind, what it costs, and what it says of bad scripts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+import dsbridge as dsb
+from dsbridge.errors import MigrationError
+
+SCRIPT = """
+import argparse
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--epochs", type=int, default=4)
+parser.add_argument("--lr", type=float, default=0.1)
+args = parser.parse_args()
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.norm, self.drop, self.out = nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 3)
+
+    def forward(self, features):
+        return self.out(self.drop(torch.relu(self.norm(self.hidden(features)))))
+
+
+torch.manual_seed(3)
+data = TensorDataset(torch.randn(64, 6), torch.randint(0, 3, (64,)))
+loader = DataLoader(data, batch_size=16, shuffle=True, num_workers=1)
+model = Net()
+optimizer = torch.optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)
+schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+for epoch in range(args.epochs):
+    for features, labels in loader:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(features), labels)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    schedule.step()
+    torch.save(model.state_dict(), "weights.pth")
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "train.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def test_a_script_is_recorded_and_explained(script: Path) -> None:
+    """Batches, losses, rates, weights; the setup trained again in torch gives the script's losses; nothing is left behind."""
+    setup = dsb.migrate.capture(script, ["--lr", "0.2"], steps=6)
+    assert setup.ok, str(setup)
+    assert repr(setup) == "TrainingSetup(Net, SGD, StepLR)"
+    assert (setup.accumulate, setup.scheduler_every, setup.clip_grad_norm) == (1, "epoch", 1.0)
+    recording = setup.recorded()
+    assert len(recording.steps) == 6 and setup.pattern.epochs[0] == 4
+    assert [options["lr"] for step in recording.steps for options in step.options] == [0.2] * 4 + [0.1] * 2
+    assert recording.wanted_epochs == 4
+    program = setup.materials().program
+    assert program.inputs == ["features", "labels"] and program.paths == [(0,), (1,)]
+    assert [finding.code for finding in setup.findings] == ["not-saved"]
+    assert sorted(os.listdir(script.parent)) == ["train.py"]
+    assert not psutil.Process().children(recursive=True)
+    assert torch.Tensor.backward.__module__ == "torch._tensor", "hooks stay in the child"
+
+
+def failing(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "train.py"
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def test_a_script_that_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(MigrationError, match=r"train.py failed: KeyError: 'lost'"):
+        dsb.migrate.capture(failing(tmp_path, "import torch\n{}['lost']"))
+    with pytest.raises(MigrationError, match="is no file"):
+        dsb.migrate.capture(tmp_path / "nowhere.py")
+
+
+@pytest.mark.slow
+def test_other_ways_to_end(tmp_path: Path) -> None:
+    with pytest.raises(MigrationError, match="ended before an optimizer stepped"):
+        dsb.migrate.capture(failing(tmp_path, "print('nothing to do')"))
+    with pytest.raises(MigrationError, match="exit code 3"):
+        dsb.migrate.capture(failing(tmp_path, "import sys\nsys.exit(3)"))
+    with pytest.raises(MigrationError, match="ended with exit code"):
+        dsb.migrate.capture(failing(tmp_path, "import os\nos._exit(7)"))
+    with pytest.raises(MigrationError, match=r"longer than 8 s"):
+        dsb.migrate.capture(failing(tmp_path, "import time\ntime.sleep(60)"), timeout_s=8)
+    assert not psutil.Process().children(recursive=True)
+
+
+@pytest.mark.slow
+def test_a_shorter_script_is_recorded_as_far_as_it_goes(script: Path) -> None:
+    setup = dsb.migrate.capture(script, ["--epochs", "1"], steps=24)
+    assert len(setup.recorded().steps) == 4
+    assert "fewer-steps" in setup.report and setup.ok
+
+
+TIMED = """
+import json, sys, time
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+layers = [nn.Sequential(nn.Linear(256, 256), nn.BatchNorm1d(256), nn.ReLU()) for _ in range(8)]
+model = nn.Sequential(*layers, nn.Linear(256, 4))
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+loader = DataLoader(TensorDataset(torch.randn(64 * 260, 256), torch.randint(0, 4, (64 * 260,))), batch_size=64)
+times, last = [], time.perf_counter()
+for x, y in loader:
+    loss = nn.functional.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    now = time.perf_counter()
+    times.append(now - last)
+    last = now
+    if len(times) == 240:
+        with open(sys.argv[1], "w") as file:
+            json.dump(sorted(times[20:])[len(times[20:]) // 2], file)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_watching_costs_less_than_a_tenth(tmp_path: Path) -> None:
+    """The median time of a step, with and without capture, interleaved; the best of three of each."""
+    path = failing(tmp_path, TIMED)
+    alone, watched = [], []
+    for _ in range(3):
+        target = tmp_path / "time.json"
+        subprocess.run([sys.executable, str(path), str(target)], check=True, timeout=120)
+        alone.append(float(target.read_text()))
+        dsb.migrate.capture(path, [str(target)], steps=250)
+        watched.append(float(target.read_text()))
+    ratio = min(watched) / min(alone)
+    print(f"a step takes {min(alone) * 1e3:.2f} ms alone, {min(watched) * 1e3:.2f} ms watched: {ratio:.3f}")
+    assert ratio < 1.10
