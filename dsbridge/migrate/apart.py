@@ -17,8 +17,11 @@ NUDGES, NUDGE = 2, 3e-7  # how often, and how far (relative) weights are moved t
 
 @dataclass(slots=True)
 class Apart:
-    """``before``: weights; ``optimizer``: its state dict, with names; ``exact``, ``single``: the step in float64 and float32;
-    ``after``: weights after it: "exact", and "unclipped" where gradients are clipped."""
+    """A step in torch.
+
+    ``before``: weights; ``optimizer``: its state dict, with names; ``exact``: the step in float64; ``others``: in float32, and
+    in float64 from weights a little away; ``after``: weights after it, "exact", and "unclipped" where gradients are clipped.
+    """
 
     before: Arrays
     optimizer: Any
@@ -44,8 +47,7 @@ def apart(recording: Recording, point: Point, number: int) -> Apart:
     others = [point, *(_again(recording, point, number, torch.float64, seed) for seed in range(1, NUDGES + 1))]
     after = {"exact": exact.after}
     if recording.steps[number].clips:
-        steps = [replace(step, clips=[]) for step in recording.steps]
-        after["unclipped"] = _again(replace(recording, steps=steps), point, number, torch.float64).after
+        after["unclipped"] = _again(recording, point, number, torch.float64, clipped=False).after
     return Apart(point.before, _arrays(state), _torch_class(live.optimizer), exact, others, after)
 
 
@@ -53,23 +55,20 @@ def _torch_class(optimizer: Any) -> str:
     return next(cls.__name__ for cls in type(optimizer).__mro__ if cls.__module__.startswith("torch.optim"))
 
 
-def _again(recording: Recording, point: Point, number: int, dtype: torch.dtype, seed: int = 0) -> Point:
+def _again(recording: Recording, point: Point, number: int, dtype: torch.dtype, seed: int = 0, clipped: bool = True) -> Point:
     live = materials(recording.start)
     _put(live, point, dtype)
     if seed:
-        made = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for parameter in live.step.parameters():
-                noise = torch.rand(parameter.shape, generator=made, dtype=torch.float64)
-                parameter.mul_(noise.sub_(0.5).mul_(2 * NUDGE * 3**0.5).add_(1))
+        oracle.shake(live.step, NUDGE, seed)
     oracle.no_depth(live.step)
     for group, options in zip(live.optimizer.param_groups, point.options, strict=True):
         group.update({key: value for key, value in options.items() if key in group})
+    step = recording.steps[number] if clipped else replace(recording.steps[number], clips=[])
     run = Run()
     mode = oracle.NoDropout(wide=dtype is torch.float64)
     with torch.random.fork_rng(devices=[]), oracle.default_dtype(dtype), torch.enable_grad(), mode:
         live.optimizer.zero_grad()
-        one_step(live, recording.steps[number], number, How(dtype, points=(number,)), run)
+        one_step(live, step, number, How(dtype, points=(number,)), run)
     return run.points[number]
 
 

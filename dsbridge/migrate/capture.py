@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dsbridge.errors import MigrationError
 from dsbridge.frameworks.detect import require_torch
+from dsbridge.migrate.processes import environment
 from dsbridge.migrate.recording import Recording
 from dsbridge.migrate.setup import TrainingSetup, from_recording
 
@@ -55,10 +56,9 @@ def _run(path: Path, args: list[str], steps: int, timeout_s: float, quiet: bool)
     with tempfile.TemporaryDirectory(prefix="dsbridge-capture-") as folder:
         result, log = Path(folder) / "recording.pkl", Path(folder) / "log.txt"
         command = [sys.executable, str(RUN), str(steps), str(result), str(path), *args]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [_home(), os.environ.get("PYTHONPATH", "")]))}
         with log.open("wb") as output:
             child = subprocess.Popen(
-                command, env=environment, start_new_session=True, stdin=subprocess.DEVNULL,
+                command, env=environment(), start_new_session=True, stdin=subprocess.DEVNULL,
                 stdout=output if quiet else sys.stderr.fileno(), stderr=subprocess.STDOUT,
             )  # fmt: skip
             try:
@@ -82,8 +82,3 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
-
-
-def _home() -> str:
-    """Where dsbridge lies: the child must find the same one."""
-    return str(Path(__file__).resolve().parent.parent.parent)

@@ -89,19 +89,6 @@ def native_loader():
     import dsbridge as dsb
 
     return Dataset(dsb.plan(unpickled()).build())
-
-
-class Dataset:
-    """Iterates a mindspore.dataset any number of times, as the loader's batches."""
-
-    def __init__(self, dataset):
-        self.dataset = dataset
-
-    def __iter__(self):
-        return self.dataset.create_tuple_iterator(num_epochs=1)
-
-    def __len__(self):
-        return self.dataset.get_dataset_size()
 '''
 
 ARRAYS = '''
@@ -113,10 +100,11 @@ def native_loader():
     columns = {name: arrays[name] for name in arrays.files}
     dataset = ds.NumpySlicesDataset(columns, shuffle={shuffle})
     return Dataset(dataset.batch({batch_size}, drop_remainder={drop_last}))
+'''
 
-
+DATASET = '''
 class Dataset:
-    """Iterates a mindspore.dataset any number of times."""
+    """Iterates a mindspore.dataset any number of times, as the loader's batches."""
 
     def __init__(self, dataset):
         self.dataset = dataset
@@ -178,7 +166,7 @@ def data_source(
     head = filled(
         HEAD, title=title, version=dsbridge.__version__, imports=imports, native_note=", without torch" if arrays else ""
     )
-    return "\n".join([head, body, STATES, native]), arrays
+    return "\n".join([head, body, STATES, native, DATASET]), arrays
 
 
 def _arrays(loader: Any) -> dict[str, np.ndarray[Any, Any]]:

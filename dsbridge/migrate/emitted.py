@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pickle
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 import dsbridge
 from dsbridge.errors import DsbridgeError, Unsupported
 from dsbridge.migrate.data_source import data_source
+from dsbridge.migrate.forward import Program
 from dsbridge.migrate.missing import Missing, raising
 from dsbridge.migrate.optimizer import optimizer_source
 from dsbridge.migrate.replay import How, Materials, replay
@@ -27,7 +28,8 @@ from dsbridge.report import Report
 
 @dataclass(slots=True)
 class Emitted:
-    """``files``: by name; ``arrays``: of arrays.npz; ``migrated``: the step's forward as a cell, None if it has none."""
+    """``files``: texts by name; ``binary``: other files; ``arrays``: of arrays.npz; ``migrated``: the step's forward as a cell,
+    None if it has none; ``imports``: (name, folder) of the script's modules that data.py must import first."""
 
     files: dict[str, str] = field(default_factory=dict)
     binary: dict[str, bytes] = field(default_factory=dict)
@@ -57,8 +59,8 @@ def emitted(setup: TrainingSetup, report: Report) -> Emitted:
 
 
 def _live(setup: TrainingSetup) -> Materials | None:
-    recording = setup.recorded()
-    return setup.materials() if isinstance(recording.start, bytes) and recording.start else None
+    start = setup.recorded().start
+    return setup.materials() if isinstance(start, bytes) and start else None
 
 
 def _title(setup: TrainingSetup) -> str:
@@ -82,9 +84,7 @@ def _model(setup: TrainingSetup, live: Materials, report: Report) -> MigratedMod
     except (DsbridgeError, AttributeError) as exc:
         report.add("model-unsupported", "error", "model", f"{type(exc).__name__}: {exc}")
         return None
-    for finding in made.report:
-        if finding.severity != "info":
-            report.extend([finding])
+    report.extend(finding for finding in made.report if finding.severity != "info")
     return made
 
 
@@ -129,8 +129,6 @@ def _generators(setup: TrainingSetup) -> Any:
 def _data(
     setup: TrainingSetup, program: Any, loader: Any, missing: Missing, imports: list[tuple[str, str]]
 ) -> tuple[str, dict[str, np.ndarray[Any, Any]]]:
-    from dsbridge.migrate.forward import Program
-
     source = setup.script.name if setup.script else type(setup.model).__name__
     return data_source(f"The batches that {source} trains on.", program or Program(), loader, missing, imports)
 
@@ -140,12 +138,10 @@ def _parts(setup: TrainingSetup, live: Materials | None, made: Emitted, report: 
     optimizer, schedule = nothing, None
     if live is not None and made.migrated is not None:
         unused = _unused(setup, live)
-        names = {
-            key: (made.migrated.name_map[name], dict(live.step.named_parameters())[name].ndim)
-            for key, name in live.names.items()
-            if name in made.migrated.name_map
-        }
+        names = {}
         for name, parameter in live.step.named_parameters():
+            if name in made.migrated.name_map:
+                names[id(parameter)] = made.migrated.name_map[name], parameter.ndim
             if name in unused:
                 parameter.requires_grad_(False)
         scheduler = live.schedulers.get(setup.pattern.scheduler)
@@ -192,14 +188,8 @@ def _source(report: Report, code: str, what: str, signature: str, make: Any, whe
 def _unused(setup: TrainingSetup, live: Materials) -> set[str]:
     """Parameters that get no gradient: torch leaves them alone, whatever their group says."""
     recording = setup.recorded()
-    point = replay(_short(recording), setup.pattern, How(points=(0,))).points[0]
+    point = replay(replace(recording, steps=recording.steps[:1]), setup.pattern, How(points=(0,))).points[0]
     return {name for name, p in live.step.named_parameters() if name not in point.gradients}
-
-
-def _short(recording: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(recording, steps=recording.steps[:1])
 
 
 def _evaluated(live: Materials) -> list[str]:
@@ -207,7 +197,7 @@ def _evaluated(live: Materials) -> list[str]:
     found: list[str] = []
     for path, module in live.step.named_modules():
         inside = any(path.startswith(f"{one}.") for one in found)
-        if path and not inside and not module.training and any(True for _ in module.modules()) and _matters(module):
+        if path and not inside and not module.training and _matters(module):
             found.append(path)
     return [_spelled(path) for path in found]
 

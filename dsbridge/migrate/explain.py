@@ -18,12 +18,11 @@ SAME = 2e-6  # relative: torch's own kernels are not the same bit for bit in eac
 FOLLOWED = ("lr", "momentum", "betas", "weight_decay")
 
 
-def explain(recording: Recording, pattern: Pattern, report: Report) -> bool:
-    """Add what is not explained; True if the rates are (else they must be set to what was recorded)."""
+def explain(recording: Recording, pattern: Pattern, report: Report) -> None:
+    """Add what is not explained. Where rates are not, they are set to what was recorded, to see whether the rest is."""
     run, which = _closest(recording, pattern)
     said = [micro.loss for step in recording.steps for micro in step.micros]
-    by_hand = _rates(recording, run, report)
-    if by_hand:
+    if _rates(recording, run, report):
         run = replay(recording, pattern, How(random=which, recorded=True))
     wrong = next((n for n, (a, b) in enumerate(zip(said, run.losses, strict=True)) if not _same(a, b)), None)
     first = len(recording.steps[0].micros)
@@ -37,9 +36,8 @@ def explain(recording: Recording, pattern: Pattern, report: Report) -> bool:
         report.add(
             f"{stage}-unexplained", "error", f"step {step}", f"{why} ({run.losses[wrong]:.7g}, the script's {said[wrong]:.7g})"
         )
-        return not by_hand
+        return
     _weights(recording, run, report)
-    return not by_hand
 
 
 def _closest(recording: Recording, pattern: Pattern) -> tuple[Run, int]:

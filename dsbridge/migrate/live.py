@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import itertools
 import pickle
-import random
 import warnings
 from typing import Any
 
-import numpy as np
 import torch
 
 from dsbridge.errors import MigrationError
 from dsbridge.frameworks import torch_data
+from dsbridge.frameworks.rng import RngState
 from dsbridge.migrate.child import parcels
 from dsbridge.migrate.child.names import Variables, leaves_of
-from dsbridge.migrate.child.session import generators
 from dsbridge.migrate.child.slicing import Slice, cut
 from dsbridge.migrate.child.tape import Recorder, Tape
 from dsbridge.migrate.child.where import Place
+from dsbridge.migrate.generators import restore, states_of
 from dsbridge.migrate.pattern import EPOCH, STEP, Pattern
-from dsbridge.migrate.recording import Epoch, Micro, Recording, Step
-from dsbridge.migrate.replay import How, Materials, materials, one_step, replay
+from dsbridge.migrate.recording import Epoch, Micro, Recording, Step, options_of
+from dsbridge.migrate.replay import How, Materials, Run, materials, one_step, replay
 
 LOADER = 1  # the loader's number in the recording
 
@@ -33,13 +32,11 @@ def record(setup: Any, steps: int) -> tuple[Recording, Pattern]:
             f"loader must be a torch DataLoader, got {type(setup.loader).__name__}",
             hint="wrap the dataset in torch's DataLoader",
         )
-    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    before = RngState.capture()
     try:
         return _record(setup, steps)
     finally:
-        torch.set_rng_state(before[0])
-        np.random.set_state(before[1])
-        random.setstate(before[2])
+        before.restore()
 
 
 def _record(setup: Any, steps: int) -> tuple[Recording, Pattern]:
@@ -51,9 +48,9 @@ def _record(setup: Any, steps: int) -> tuple[Recording, Pattern]:
         (kind, limit) for kind, limit in (("norm", setup.clip_grad_norm), ("value", setup.clip_grad_value)) if limit is not None
     )
     loader = pickle.loads(recording.loader)
-    recording.epochs.append(Epoch(LOADER, 0, generators(loader)))
+    recording.epochs.append(Epoch(LOADER, 0, states_of(loader)))
     first = next(iter(loader))
-    _restore(loader, recording.epochs.pop().generators)
+    restore(loader, recording.epochs.pop().generators)
     step = _program(setup, first)
     recording.start = parcels.by_value(
         {
@@ -74,10 +71,9 @@ def _train(live: Materials, loader: Any, recording: Recording, pattern: Pattern,
     """Record what a training loop of this pattern does."""
     micros: list[Micro] = []
     clips = [(kind, limit, {"all": True}) for kind, limit in pattern.clips]
-    run: Any = _Sink()
     live.optimizer.zero_grad()
     for epoch in itertools.count():
-        recording.epochs.append(Epoch(LOADER, len(recording.steps), generators(loader)))
+        recording.epochs.append(Epoch(LOADER, len(recording.steps), states_of(loader)))
         pattern.epochs.append(0)
         pattern.ended = False
         for number, batch in enumerate(loader, 1):
@@ -85,11 +81,8 @@ def _train(live: Materials, loader: Any, recording: Recording, pattern: Pattern,
             micros.append(Micro([one.detach().clone() for one in live.program.taken(batch)], 0.0, (state, state)))
             pattern.epochs[-1] += 1
             if number % pattern.accumulate == 0:
-                options = [
-                    {key: value for key, value in group.items() if key != "params"} for group in live.optimizer.param_groups
-                ]
-                step = Step(micros, options, list(clips), 0.0)
-                run.losses = []
+                step = Step(micros, options_of(live.optimizer), list(clips), 0.0)
+                run = Run()
                 one_step(live, step, len(recording.steps), How(random=1), run)
                 for micro, loss in zip(micros, run.losses, strict=True):
                     micro.loss = loss
@@ -106,30 +99,12 @@ def _train(live: Materials, loader: Any, recording: Recording, pattern: Pattern,
             return
 
 
-class _Sink:
-    """What ``one_step`` writes to."""
-
-    def __init__(self) -> None:
-        self.losses: list[float] = []
-        self.options: list[Any] = []
-        self.points: dict[int, Any] = {}
-
-
 def _schedule(live: Materials, recording: Recording, pattern: Pattern, when: str) -> None:
     if pattern.scheduler and pattern.scheduler_every == when:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its optimizer was unpickled, which it takes for a change
             live.schedulers[pattern.scheduler].step()
         pattern.schedules.append((len(recording.steps), pattern.scheduler, []))
-
-
-def _restore(loader: Any, states: dict[str, Any]) -> None:
-    torch.set_rng_state(states["torch"])
-    np.random.set_state(states["numpy"])
-    random.setstate(states["random"])
-    for owner, state in zip((loader, loader.sampler, getattr(loader, "batch_sampler", None)), states["own"], strict=True):
-        if state is not None:
-            owner.generator.set_state(state)
 
 
 def _program(setup: Any, batch: Any) -> Slice:
@@ -147,11 +122,8 @@ def _program(setup: Any, batch: Any) -> Slice:
         if recorder.depth or id(module) not in own:
             return original(module, *args, **kwargs)
         refs = tape.refs(args, kwargs)
-        recorder.depth += 1
-        try:
+        with recorder.aside():
             result = original(module, *args, **kwargs)
-        finally:
-            recorder.depth -= 1
         tape.add("", module, args, kwargs, result, refs)
         return result
 

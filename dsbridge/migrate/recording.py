@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 Where = tuple[str, int]  # file and line
 
 
@@ -79,3 +81,16 @@ class Recording:
     wanted_epochs: int = 0
     modules: list[tuple[str, str]] = field(default_factory=list)  # the user's own that were imported: name, folder
     carried: bool = False  # gradients were not zero when a step began
+
+
+def options_of(optimizer: Any) -> list[dict[str, Any]]:
+    """The options of each group as they are now, without parameters; a rate that is a tensor as a number.
+
+    >>> options_of(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1))[0]["lr"]
+    0.1
+    """
+    return [{key: _plain(value) for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value

@@ -13,7 +13,7 @@ import torch
 
 from dsbridge.migrate.forward import Program, TrainStep, train_step
 from dsbridge.migrate.pattern import Pattern
-from dsbridge.migrate.recording import Recording, Step
+from dsbridge.migrate.recording import Recording, Step, options_of
 from dsbridge.model import oracle
 
 Arrays = dict[str, "np.ndarray[Any, Any]"]
@@ -88,9 +88,9 @@ class How:
 def replay(recording: Recording, pattern: Pattern, how: How = How()) -> Run:
     """Train. Global generators are as before."""
     live = materials(recording.start)
-    if how.shake[0]:
-        _shake(live.step, *how.shake)
     _widen(live, how.dtype)
+    if how.shake[0]:
+        oracle.shake(live.step, *how.shake)
     if how.random is None:
         oracle.no_depth(live.step)
     mode: Any = nullcontext() if how.random is not None else oracle.NoDropout(wide=how.dtype is torch.float64)
@@ -114,12 +114,13 @@ def replay(recording: Recording, pattern: Pattern, how: How = How()) -> Run:
 
 
 def one_step(live: Materials, step: Step, number: int, how: How, made: Run) -> None:
+    """One step of the optimizer on its recorded micro-batches; ``made`` gets what it gave."""
     if how.recorded:
         for group, options in zip(live.optimizer.param_groups, step.options, strict=True):
             group.update(
                 {key: value for key, value in options.items() if key in group and not isinstance(group[key], torch.Tensor)}
             )
-    made.options.append([{k: _plain(v) for k, v in group.items() if k != "params"} for group in live.optimizer.param_groups])
+    made.options.append(options_of(live.optimizer))
     begun = (weights(live.step), state(live)) if number in how.points else None
     total = 0.0
     for micro in step.micros:
@@ -176,10 +177,6 @@ def _array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
     return array
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
-
-
 def _cast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     wide = dtype is torch.float64 and tensor.dtype.is_floating_point
     return tensor.to(dtype) if wide else tensor.clone()
@@ -193,15 +190,6 @@ def _widen(live: Materials, dtype: torch.dtype) -> None:
         for key, value in slots.items():
             if isinstance(value, torch.Tensor) and value.dtype.is_floating_point:
                 slots[key] = value.double()
-
-
-def _shake(step: torch.nn.Module, size: float, seed: int) -> None:
-    made = torch.Generator().manual_seed(seed)
-    step.double()
-    with torch.no_grad():
-        for parameter in step.parameters():
-            noise = torch.rand(parameter.shape, generator=made, dtype=torch.float64)
-            parameter.mul_(noise.sub_(0.5).mul_(2 * size * 3**0.5).add_(1))
 
 
 def _by_step(pattern: Pattern) -> dict[int, list[tuple[int, list[float]]]]:

@@ -66,7 +66,6 @@ class TrainingSetup(Reported):
         self.pattern = Pattern(accumulate=accumulate)
         self.script: Path | None = None
         self.args: list[str] = []
-        self.rates_known = True
 
     def recorded(self, steps: int = 24) -> Recording:
         """What was recorded; live objects are trained on copies for ``steps`` steps first."""
@@ -74,7 +73,7 @@ class TrainingSetup(Reported):
             from dsbridge.migrate.live import record
 
             self.recording, self.pattern = record(self, steps)
-            self.rates_known = understood(self.recording, self.pattern, self.report)
+            understood(self.recording, self.pattern, self.report)
         return self.recording
 
     def materials(self) -> Materials:
@@ -112,8 +111,8 @@ class TrainingSetup(Reported):
         }
 
 
-def understood(recording: Recording, found: Pattern, report: Report) -> bool:
-    """Everything that must be said of a recording, as findings; whether the schedule explains the rates."""
+def understood(recording: Recording, found: Pattern, report: Report) -> None:
+    """Everything that must be said of a recording, as findings."""
     for code, where, text in (*recording.findings, *found.said):
         report.add(code, NOTES.get(code, "error"), _at(where), text)
     for where in recording.decided:
@@ -122,19 +121,18 @@ def understood(recording: Recording, found: Pattern, report: Report) -> bool:
         )
     if isinstance(recording.start, str):
         report.add("not-picklable", "error", "setup", f"model, optimizer or schedule cannot be pickled: {recording.start}")
-        return True
+        return
     if recording.end is None or not recording.start:
         report.add("no-step", "error", "setup", "no optimizer stepped on gradients of a loss that was seen")
-        return True
+        return
     if any(code in report for code in ("steps-differ", "numbers-change", "unseen-operation", "loss-of-nothing")):
-        return True  # what was seen of one step says nothing of the others
+        return  # what was seen of one step says nothing of the others
     try:
-        return explain(recording, found, report)
+        explain(recording, found, report)
     except Exception as exc:
         report.add(
             "forward-unexplained", "error", "step 1", f"what was recorded does not run again: {type(exc).__name__}: {exc}"
         )
-        return True
 
 
 def _at(where: tuple[str, int]) -> str:
@@ -148,7 +146,7 @@ def from_recording(
     found = pattern(recording) if found is None else found
     report = Report("setup")
     live = _live(recording, report)
-    known = understood(recording, found, report)
+    understood(recording, found, report)
     made = TrainingSetup(
         model=main_module(live.step) if live else None,
         loss=live.step if live else None,
@@ -161,7 +159,6 @@ def from_recording(
         setattr(made, f"clip_grad_{kind}", limit)
     made.scheduler_every = found.scheduler_every or EPOCH
     made.recording, made.pattern, made.script, made.args, made.report = recording, found, script, list(args), report
-    made.rates_known = known
     return made
 
 

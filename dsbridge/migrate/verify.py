@@ -6,7 +6,6 @@ against float64 runs whose weights begin a rounding away, and steps are taken ap
 
 from __future__ import annotations
 
-import os
 import pickle
 import shutil
 import subprocess
@@ -25,6 +24,7 @@ from dsbridge.migrate.apart import Apart, apart
 from dsbridge.migrate.child import run_data
 from dsbridge.migrate.job import Job, Start
 from dsbridge.migrate.pattern import Pattern
+from dsbridge.migrate.processes import environment
 from dsbridge.migrate.recording import Recording
 from dsbridge.migrate.replay import How, Run, replay
 from dsbridge.model.judge import Measured, relative
@@ -174,12 +174,11 @@ def run(folder: Path, job: Job) -> Any:
 
 def child(program: Path, folder: Any, job: Path, result: Path) -> Any:
     """What a program of ours left in ``result``, or the text of an error."""
-    home = str(Path(__file__).resolve().parent.parent.parent)
-    path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH", "")]))
-    environment = {**os.environ, "GLOG_v": "3", "PYTHONPATH": path}
     command = [sys.executable, str(program), str(folder), str(job), str(result)]
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment, check=False)
+        ended = subprocess.run(
+            command, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment(GLOG_v="3"), check=False
+        )
     except subprocess.TimeoutExpired:
         return f"no result within {TIMEOUT_S} s"
     if result.exists():

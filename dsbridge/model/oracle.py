@@ -91,13 +91,18 @@ def perturbed(model: torch.nn.Module, inputs: Sequence[Any], kwargs: Mapping[str
 def shaken(model: torch.nn.Module, size: float, seed: int) -> torch.nn.Module:
     """A copy in float64 whose parameters are off by ``size`` (relative, RMS): as rounding would have them."""
     own = copied(model).double()
+    shake(own, size, seed)
+    return own
+
+
+def shake(model: torch.nn.Module, size: float, seed: int) -> None:
+    """The same in place, of a model in float64."""
     made = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in own.parameters():
+        for parameter in model.parameters():
             if parameter.dtype.is_floating_point:
                 noise = torch.rand(parameter.shape, generator=made, dtype=torch.float32)
                 parameter.mul_(noise.double().sub_(0.5).mul_(2 * size * 3**0.5).add_(1))
-    return own
 
 
 def _calibrate(model: torch.nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 from collections.abc import Callable, Iterator
@@ -154,44 +155,25 @@ def _backward(listener: Listener) -> None:
 
 
 def _clipping(listener: Listener) -> None:
-    utils = torch.nn.utils
-    for kind, names in (("norm", ("clip_grad_norm_",)), ("value", ("clip_grad_value_",))):
-        for name in names:
-            original = getattr(utils, name)
-
-            def clip(
-                parameters: Any, limit: Any, *args: Any, _original: Any = original, _kind: str = kind, **kwargs: Any
-            ) -> Any:
-                found = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
-                options = {**dict(zip(("norm_type", "error_if_nonfinite", "foreach"), args, strict=False)), **kwargs}
-                listener.clipped(_kind, found, float(limit), options)
-                with listener.aside():
-                    return _original(found, limit, *args, **kwargs)
-
-            wraps(original)(clip)
-            setattr(utils, name, clip)
-            setattr(utils.clip_grad, name, clip)
-
-    def named(parameters: Any, max_norm: Any = None, clip_value: Any = None, **kwargs: Any) -> Any:
-        limit = max_norm if max_norm is not None else clip_value
-        return (utils.clip_grad_norm_ if max_norm is not None else utils.clip_grad_value_)(parameters, limit, **kwargs)
-
-    for name in ("clip_grad_norm_", "clip_grad_value_"):
-        _by_keyword(name, named)
+    for kind, limit in (("norm", "max_norm"), ("value", "clip_value")):
+        _clip(listener, kind, f"clip_grad_{kind}_", limit)
 
 
-def _by_keyword(name: str, named: Callable[..., Any]) -> None:
-    positional = getattr(torch.nn.utils, name)
+def _clip(listener: Listener, kind: str, name: str, limit: str) -> None:
+    original = getattr(torch.nn.utils, name)
+    signature = inspect.signature(original)
 
-    @wraps(positional)
-    def either(*args: Any, **kwargs: Any) -> Any:
-        if len(args) >= 2:
-            return positional(*args, **kwargs)
-        limit = kwargs.pop("max_norm", None) if "max_norm" in kwargs else kwargs.pop("clip_value", None)
-        return positional(args[0] if args else kwargs.pop("parameters"), limit, **kwargs)
+    @wraps(original)
+    def clip(*args: Any, **kwargs: Any) -> Any:
+        options = dict(signature.bind(*args, **kwargs).arguments)
+        parameters = options.pop("parameters")
+        found = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)  # a generator is read once
+        listener.clipped(kind, found, float(options[limit]), {key: one for key, one in options.items() if key != limit})
+        with listener.aside():
+            return original(found, **options)
 
-    setattr(torch.nn.utils, name, either)
-    setattr(torch.nn.utils.clip_grad, name, either)
+    setattr(torch.nn.utils, name, clip)
+    setattr(torch.nn.utils.clip_grad, name, clip)
 
 
 def _schedulers(listener: Listener) -> None:

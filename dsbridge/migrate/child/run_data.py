@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import importlib
 import pickle
-import random
 import sys
 from itertools import islice
 from typing import Any
 
-import numpy as np
-import torch
+from dsbridge.migrate.generators import restore
 
 
 def main(folder: str, job_file: str, result_file: str) -> None:
@@ -26,24 +24,13 @@ def main(folder: str, job_file: str, result_file: str) -> None:
         loader = data.loader()
         result: Any = []
         for number, (count, state) in enumerate(zip(counts, states, strict=True)):
-            if number:  # the first is data.py's to set
+            if number:  # the first is data.py's to set; the script's training drew from them since
                 restore(loader, state)
             result += [[one.asnumpy() for one in batch] for batch in islice(data.batches(loader), count)]
     except Exception as exc:
         result = f"{type(exc).__name__}: {exc}"
     with open(result_file, "wb") as file:
         pickle.dump(result, file)
-
-
-def restore(loader: Any, states: dict[str, Any]) -> None:
-    """The generators as the script's training had left them: dropout draws from the one that shuffles."""
-    torch.set_rng_state(states["torch"])
-    np.random.set_state(states["numpy"])
-    random.setstate(states["random"])
-    owners = (loader, loader.sampler, loader.batch_sampler)
-    for owner, state in zip(owners, states["own"], strict=True):
-        if state is not None:
-            owner.generator.set_state(state)
 
 
 if __name__ == "__main__":

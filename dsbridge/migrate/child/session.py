@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
 import torch
 
 from dsbridge.migrate.child import hooks, parcels
@@ -18,7 +16,8 @@ from dsbridge.migrate.child.slicing import Slice, cut, differences
 from dsbridge.migrate.child.tape import Recorder, Tape, hide_custom_functions
 from dsbridge.migrate.child.where import Place, user_place
 from dsbridge.migrate.child.writes import written
-from dsbridge.migrate.recording import Epoch, Event, Micro, Recording, Step
+from dsbridge.migrate.generators import states_of
+from dsbridge.migrate.recording import Epoch, Event, Micro, Recording, Step, options_of
 
 TAPED = 3  # optimizer steps whose operations are taped
 FURTHER_S = 30.0  # how long to go on for the end of an epoch, once all steps are recorded
@@ -115,7 +114,7 @@ class Session:
             if id(loader) not in self._pickled:
                 self._pickled[id(loader)] = loader, "" if self.recording.steps else parcels.loader(loader)
             self._event("epoch", id(loader))
-            self.recording.epochs.append(Epoch(id(loader), len(self.recording.steps), generators(loader)))
+            self.recording.epochs.append(Epoch(id(loader), len(self.recording.steps), states_of(loader)))
 
     def batch_fetched(self, loader: Any, batch: Any) -> None:
         """A batch came out of a loader."""
@@ -213,9 +212,7 @@ class Session:
             if self._loader is not None:
                 self.recording.loader = self._pickled[id(self._loader)][1]
                 self.recording.training_loader = id(self._loader)
-        self._options = [
-            {key: _plain(value) for key, value in one.items() if key != "params"} for one in optimizer.param_groups
-        ]
+        self._options = options_of(optimizer)
 
     def step_ended(self, optimizer: Any) -> None:
         """It has stepped: a step is recorded."""
@@ -281,20 +278,5 @@ class Session:
         return False
 
 
-def generators(loader: Any) -> dict[str, Any]:
-    """The states of all generators that a loader's order may come from."""
-    own = [getattr(part, "generator", None) for part in (loader, loader.sampler, getattr(loader, "batch_sampler", None))]
-    return {
-        "torch": torch.get_rng_state(),
-        "numpy": np.random.get_state(),
-        "random": random.getstate(),
-        "own": [None if one is None else one.get_state() for one in own],
-    }
-
-
 def _has_gradients(step: Slice) -> bool:
     return any(p.grad is not None and bool(p.grad.any()) for p in step.parameters())
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
