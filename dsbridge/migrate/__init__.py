@@ -10,7 +10,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-_HOMES = {"TrainingSetup": "setup", "capture": "capture", "plan": "plan", "SetupPlan": "plan", "SetupReport": "verify"}
+_HOMES = {
+    "TrainingSetup": "setup",
+    "capture": "watch",
+    "plan": "setup_plan",
+    "SetupPlan": "setup_plan",
+    "SetupReport": "verify",
+}
 
 __all__ = ["SetupPlan", "SetupReport", "TrainingSetup", "capture", "plan"]
 
@@ -24,7 +30,7 @@ def __getattr__(name: str) -> Any:
 
 
 if TYPE_CHECKING:
-    from dsbridge.migrate.capture import capture
-    from dsbridge.migrate.plan import SetupPlan, plan
     from dsbridge.migrate.setup import TrainingSetup
+    from dsbridge.migrate.setup_plan import SetupPlan, plan
     from dsbridge.migrate.verify import SetupReport
+    from dsbridge.migrate.watch import capture

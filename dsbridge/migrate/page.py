@@ -54,7 +54,7 @@ python verify.py [STEPS]
 import sys
 from pathlib import Path
 
-from dsbridge.migrate.plan import verify_written
+from dsbridge.migrate.setup_plan import verify_written
 
 report = verify_written(Path(__file__).resolve().parent, int(sys.argv[1]) if len(sys.argv) > 1 else 24)
 print(report)

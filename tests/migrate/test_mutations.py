@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import pkgutil
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -143,6 +144,12 @@ def test_a_plan_of_live_objects_reads_like_one_by_hand(monkeypatch: pytest.Monke
     plan.write(tmp_path)
     assert np.load(tmp_path / "arrays.npz")["column0"].shape == (20, 6)
     assert "Not measured" in (tmp_path / "PARITY.md").read_text()
+
+
+def test_no_module_hides_a_public_name() -> None:
+    """Importing a module of the package puts it on the package under its name: no public name may be one."""
+    modules = {module.name for module in pkgutil.iter_modules(dsb.migrate.__path__)}
+    assert not modules & set(dsb.migrate.__all__)
 
 
 def test_bad_setups_say_so() -> None:
