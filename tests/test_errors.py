@@ -46,6 +46,7 @@ EXAMPLES = [
         {"unmatched": ["a"], "missing": ["b"], "candidates": {"a": ["b"]}},
         "left over. Hint: rename",
     ),
+    (dsb.MigrationError("no step", hint="run it alone"), {"hint": "run it alone"}, "no step. Hint: run it alone"),
     (dsb.VerificationError("differs"), {}, "differs"),
     (dsb.UsageError("no workload", hint="one of f32"), {"hint": "one of f32"}, "no workload. Hint: one of f32"),
     (

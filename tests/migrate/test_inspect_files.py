@@ -198,6 +198,7 @@ def test_comments_in_notebooks_count_by_cell(tmp_path: Path) -> None:
     assert len(report.silenced) == 1
 
 
+@pytest.mark.slow  # processor time, which tests beside it double
 def test_two_thousand_lines_take_less_than_three_seconds(tmp_path: Path) -> None:
     """Processor time, once the tables are there, the best of three; 1.3 s, most of it libcst's."""
     block = """
