@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from dsbridge.checkpoint.apply import agree, applied
 from dsbridge.checkpoint.atomic import Pending, replacing
 from dsbridge.checkpoint.formats.base import Writer
 from dsbridge.checkpoint.rows import Array, Row
@@ -239,10 +240,7 @@ def pieces(row: Row, checkpoint: Checkpoint) -> Iterator[Piece]:
         stated = stored.spans[0].crc if len(stored.spans) == 1 and stored.strides is None else 0
         yield Piece(row.targets[0], stored.chunks(), stated)
         return
-    arrays: tuple[Array, ...] = tuple(stored.read() for stored in sources)
-    for operation in row.operations:
-        arrays = operation.apply(arrays)
-    _check_arrays(row, arrays)
+    arrays = applied(row, tuple(stored.read() for stored in sources))
     for name, array in zip(row.targets, arrays, strict=True):
         yield Piece(name, contiguous_chunks(array))
 
@@ -251,24 +249,7 @@ def _check_stream(row: Row, stored: Stored) -> None:
     shapes: tuple[tuple[int, ...], ...] = (stored.shape,)
     for operation in row.operations:
         shapes = operation.shapes(shapes)
-    _agree(row, [(stored.dtype, shapes[0])])
-
-
-def _check_arrays(row: Row, arrays: Sequence[Array]) -> None:
-    if len(arrays) != len(row.targets):
-        raise CheckpointError(f"rule {row.rule!r} makes {len(arrays)} tensors for {len(row.targets)}: {', '.join(row.targets)}")
-    _agree(row, [(lookup(array.dtype).name, array.shape) for array in arrays])
-
-
-def _agree(row: Row, made: Sequence[tuple[str, tuple[int, ...]]]) -> None:
-    for name, dtype, shape, (got_dtype, got_shape) in zip(row.targets, row.dtypes, row.shapes, made, strict=True):
-        if (lookup(dtype).name, tuple(shape)) != (got_dtype, tuple(got_shape)):
-            origin = ", ".join(row.sources) or "nothing"
-            raise CheckpointError(
-                f"tensor {name!r}: rule {row.rule!r} makes {got_dtype}{list(got_shape)} of {origin}, "
-                f"the plan says {lookup(dtype).name}{list(shape)}",
-                hint="the plan does not fit this file; make it again",
-            )
+    agree(row, [(stored.dtype, shapes[0])])
 
 
 def contiguous_chunks(array: Array, size: int = CHUNK_BYTES) -> Iterator[memoryview]:

@@ -99,21 +99,21 @@ def verify(folder: Path, recording: Recording, pattern: Pattern, migrated: Migra
         _data(report, folder, recording, pattern)
     apart_at = sorted({0, steps // 2, steps - 1})
     reference = references(recording, pattern, apart_at)
-    with migrated.weights() as weights:
-        job = _job(recording, pattern, reference, weights, steps)
-        with ThreadPoolExecutor(len(MODES)) as threads:
-            results = list(threads.map(lambda mode: run(folder, replace(job, graph=mode[0])), MODES))
-        report.losses["torch float64"] = reference.exact.losses
-        report.losses["torch float32"] = reference.single.losses
-        for (_, word), result in zip(MODES, results, strict=True):
-            if isinstance(result, str):
-                report.add("forward-fails", "error", word, result)
-                continue
-            report.losses[word] = result["losses"]
-            for number, point in reference.points.items():
-                _point(report, word, number, point, result["points"].get(number), weights)
-            _rates(report, word, recording, result["rates"])
-            _whole(report, word, reference, result, weights)
+    weights = migrated.weights
+    job = _job(recording, pattern, reference, weights, steps)
+    with ThreadPoolExecutor(len(MODES)) as threads:
+        results = list(threads.map(lambda mode: run(folder, replace(job, graph=mode[0])), MODES))
+    report.losses["torch float64"] = reference.exact.losses
+    report.losses["torch float32"] = reference.single.losses
+    for (_, word), result in zip(MODES, results, strict=True):
+        if isinstance(result, str):
+            report.add("forward-fails", "error", word, result)
+            continue
+        report.losses[word] = result["losses"]
+        for number, point in reference.points.items():
+            _point(report, word, number, point, result["points"].get(number), weights)
+        _rates(report, word, recording, result["rates"])
+        _whole(report, word, reference, result, weights)
     return report
 
 

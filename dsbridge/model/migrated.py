@@ -50,8 +50,8 @@ class MigratedModel(Reported):
         self._dynamic, self.flavour = dynamic, flavour
         self.source, self.root, self.report = made.source, made.root, made.report
         self.cell = load_source(made.source, made.root)
-        with self.weights() as weights:
-            self.name_map: dict[str, str] = weights.pairs
+        self.weights = Weights(module, self.cell, made.unused, made.rules)
+        self.name_map = self.weights.pairs
         with tempfile.TemporaryDirectory(prefix="dsbridge-model-") as folder:
             self.write_weights(Path(folder) / "weights.safetensors")
             if self.name_map:
@@ -93,13 +93,8 @@ class MigratedModel(Reported):
         (out / "PARITY.md").write_text(parity_page(self.root, self.report, self.parity))
         (out / "verify.py").write_text(verify_script(self.root))
 
-    def weights(self) -> Weights:
-        """The way of the module's tensors into the cell; close it, or use it as a context manager."""
-        return Weights(self._module, self.cell, self._made.unused, self._made.rules)
-
     def write_weights(self, target: Path) -> None:
-        with self.weights() as weights:
-            weights.write(state_of(self._module, self._made.unused), target)
+        self.weights.write(state_of(self._module, self._made.unused), target)
 
     @property
     def ok(self) -> bool:

@@ -78,18 +78,17 @@ class _Steady:
 def verify(subject: Subject, inputs: Sequence[Any], kwargs: Mapping[str, Any], *, seed: int = 0) -> ParityReport:
     """Compare in eval and train mode, graph and PyNative. ``inputs`` are torch tensors, by position; ``kwargs`` by name."""
     report = ParityReport()
+    weights = Weights(subject.model, subject.network, subject.made.unused, subject.made.rules)
     for training in (False, True):
         found = _steady(subject, inputs, kwargs, training, seed)
-        model = found.model
-        with Weights(model, subject.network, subject.made.unused, subject.made.rules) as weights:
-            arrays = weights.arrays(state_of(model, subject.made.unused))
-            run = _Run(subject, model, weights, arrays, inputs, kwargs, training)
-            _compare(report, run, found)
-            if training:
-                _dropout(report, run)
-            else:
-                _bisect(report, run)
-                _sizes(report, run)
+        arrays = weights.arrays(state_of(found.model, subject.made.unused))
+        run = _Run(subject, found.model, weights, arrays, inputs, kwargs, training)
+        _compare(report, run, found)
+        if training:
+            _dropout(report, run)
+        else:
+            _bisect(report, run)
+            _sizes(report, run)
     return report
 
 

@@ -10,12 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from dsbridge.checkpoint.apply import carried
 from dsbridge.checkpoint.convert import convert, plan
-from dsbridge.checkpoint.formats.registry import open_checkpoint
+from dsbridge.checkpoint.plan import CheckpointPlan
 from dsbridge.checkpoint.rules import Rule, RuleSet
+from dsbridge.checkpoint.stored import Checkpoint, Span, Stored
+from dsbridge.checkpoint.trees import tree_of
+from dsbridge.frameworks.torch_tensors import to_numpy
+from dsbridge.schema.dtypes import lookup
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 EMPTY = b"\x02" + bytes(7) + b"{}"  # a .safetensors file without tensors
+MEMORY = Path("memory")  # the place of what is in no file
 
 
 def state_of(model: torch.nn.Module, unused: list[str]) -> dict[str, torch.Tensor]:
@@ -26,27 +32,30 @@ def state_of(model: torch.nn.Module, unused: list[str]) -> dict[str, torch.Tenso
 
 
 class Weights:
-    """The way of a model's tensors into its cell, checked when it is made; gradients go the same way as weights."""
+    """The way of a model's tensors into its cell, checked when it is made; gradients go the same way as weights.
+
+    It holds for all states of that model: of its copies, of its parameters' gradients.
+    """
 
     def __init__(self, model: torch.nn.Module, network: Any, unused: list[str], rules: Sequence[Rule]) -> None:
         """Plan. Raises ``CheckpointError`` for a tensor without a place, or a place without a tensor."""
-        self._arguments: dict[str, Any] = {"model": model, "network": network, "dtypes": "keep"}
+        self._arguments: dict[str, Any] = {"model": tree_of(model), "network": tree_of(network), "dtypes": "keep"}
         if rules:
             self._arguments["rules"] = RuleSet(tuple(rules))
-        self._folder = tempfile.TemporaryDirectory(prefix="dsbridge-weights-")
-        self.plan: Any = None
-        self.pairs: dict[str, str] = {}
-        self.paths: Mapping[str, str] = {}
+        self._plans: dict[tuple[Stored, ...], CheckpointPlan] = {}
         self._state = state = state_of(model, unused)
-        if state:
-            torch.save(state, self._source)
-            made = plan(self._source, **self._arguments)
-            made.raise_if_failed()
-            self.plan, self.pairs, self.paths = made, made.pairs, made.paths
+        self.plan = self._plan(state) if state else None
+        self.pairs: dict[str, str] = self.plan.pairs if self.plan else {}
+        self.paths: Mapping[str, str] = self.plan.paths if self.plan else {}
 
-    @property
-    def _source(self) -> Path:
-        return Path(self._folder.name) / "state.pth"
+    def _plan(self, state: Mapping[str, torch.Tensor]) -> CheckpointPlan:
+        """Made once for all states of the same names, dtypes, shapes and ties."""
+        held = _described(state)
+        found = self._plans.get(tuple(held.values()))
+        if found is None:
+            found = self._plans[tuple(held.values())] = plan(Checkpoint(MEMORY, "memory", held), **self._arguments)
+            found.raise_if_failed()
+        return found
 
     def filled(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, torch.Tensor]:
         """Arrays by the model's names as a whole state of it; what is missing is zero."""
@@ -60,28 +69,34 @@ class Weights:
                 )
         return {name: made[tensor.data_ptr(), tensor.shape] for name, tensor in self._state.items()}
 
-    def write(self, state: Mapping[str, torch.Tensor], target: Path, read_back: bool = True) -> None:
+    def arrays(self, state: Mapping[str, torch.Tensor]) -> Arrays:
+        """A state of the model as arrays by the cell's structural paths. They share the state's memory where they can."""
+        if not state:
+            return {}
+        found = self._plan(state)
+        made = carried(found.rows, {name: to_numpy(tensor) for name, tensor in state.items()})
+        return {found.paths.get(name, name): array for name, array in made.items()}
+
+    def write(self, state: Mapping[str, torch.Tensor], target: Path) -> None:
         """A state of the model as a file for the cell."""
         if not state:
             target.write_bytes(EMPTY)
             return
-        torch.save(dict(state), self._source)
         target.unlink(missing_ok=True)
-        convert(self._source, target, **self._arguments, progress=False, read_back=read_back)
+        with tempfile.TemporaryDirectory(prefix="dsbridge-weights-") as folder:
+            source = Path(folder) / "state.pth"
+            torch.save(dict(state), source)
+            convert(source, target, **self._arguments, progress=False)
 
-    def arrays(self, state: Mapping[str, torch.Tensor]) -> Arrays:
-        """A state of the model as arrays by the cell's structural paths."""
-        target = Path(self._folder.name) / "state.safetensors"
-        self.write(state, target, read_back=False)  # it is read now, and gone after
-        found = open_checkpoint(target).tensors
-        return {self.paths.get(name, name): stored.read() for name, stored in found.items()}
 
-    def close(self) -> None:
-        """Delete the files."""
-        self._folder.cleanup()
-
-    def __enter__(self) -> Weights:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+def _described(state: Mapping[str, torch.Tensor]) -> dict[str, Stored]:
+    """The tensors of a state as a file would hold them."""
+    found: dict[str, Stored] = {}
+    first: dict[Any, str] = {}
+    for name, tensor in state.items():
+        size = tensor.numel() * tensor.element_size()
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) if size else name
+        tied = first.setdefault(place, name)
+        spans = (Span(str(MEMORY), 0, size),)
+        found[name] = Stored(name, lookup(tensor.dtype).name, tuple(tensor.shape), spans, tied_to="" if tied == name else tied)
+    return found

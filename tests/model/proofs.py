@@ -86,22 +86,19 @@ def _prepared(case: Case) -> Any:
     made = draft(model, case.inputs, {})
     network = load_source(made.source, made.root)
     weights = Weights(model, network, made.unused, made.rules)
-    try:
-        arrays = weights.arrays(state_of(model, made.unused))
-        single = oracle.run(model, case.inputs, {}, training=case.training, dtype=torch.float32)
-        with torch.random.fork_rng(devices=[]):
-            needs = [o.requires_grad for o in oracle.leaves(copy.deepcopy(model)(*case.inputs)) if isinstance(o, torch.Tensor)]
-        rng = np.random.default_rng(0)
-        along = [rng.standard_normal(one.shape).astype(np.float32) for one in single.outputs] if all(needs) else []
-        exact = oracle.run(model, case.inputs, {}, training=case.training, dtype=torch.float64, along=along or None)
-        single = oracle.run(model, case.inputs, {}, training=case.training, dtype=torch.float32, along=along or None)
-        sides = []
-        for side in (exact, single):
-            state = {name: torch.zeros_like(tensor, dtype=torch.float64) for name, tensor in state_of(model, []).items()}
-            state |= {name: torch.from_numpy(array) for name, array in side.gradients.items()}
-            sides.append(weights.arrays(state))
-    finally:
-        weights.close()
+    arrays = weights.arrays(state_of(model, made.unused))
+    single = oracle.run(model, case.inputs, {}, training=case.training, dtype=torch.float32)
+    with torch.random.fork_rng(devices=[]):
+        needs = [o.requires_grad for o in oracle.leaves(copy.deepcopy(model)(*case.inputs)) if isinstance(o, torch.Tensor)]
+    rng = np.random.default_rng(0)
+    along = [rng.standard_normal(one.shape).astype(np.float32) for one in single.outputs] if all(needs) else []
+    exact = oracle.run(model, case.inputs, {}, training=case.training, dtype=torch.float64, along=along or None)
+    single = oracle.run(model, case.inputs, {}, training=case.training, dtype=torch.float32, along=along or None)
+    sides = []
+    for side in (exact, single):
+        state = {name: torch.zeros_like(tensor, dtype=torch.float64) for name, tensor in state_of(model, []).items()}
+        state |= {name: torch.from_numpy(array) for name, array in side.gradients.items()}
+        sides.append(weights.arrays(state))
     return made, arrays, along, exact, single, *sides
 
 
