@@ -25,12 +25,16 @@ _DROPOUTS = {
 
 @dataclass(slots=True)
 class Side:
-    """What one run gave: outputs in order, gradients by parameter, buffers afterwards; ``random``: whether it drew numbers."""
+    """What one run gave: outputs in order, gradients by parameter, buffers afterwards; ``random``: whether it drew numbers.
+
+    ``along``: what each output was multiplied with; gradients are of the sum of all. Empty without a backward run.
+    """
 
     outputs: list[np.ndarray[Any, Any]]
     gradients: Arrays
     buffers: dict[str, torch.Tensor]
     random: bool
+    along: list[np.ndarray[Any, Any]]
 
 
 class NoDropout(TorchFunctionMode):
@@ -122,9 +126,12 @@ def _calibrate(model: torch.nn.Module, inputs: Sequence[Any], kwargs: Mapping[st
 
 def run(
     model: torch.nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any], *, training: bool, dtype: torch.dtype,
-    along: Any = None, dropout: bool = False, seed: int = 0,
+    backward: bool = False, dropout: bool = False, seed: int = 0,
 ) -> Side:  # fmt: skip
-    """Run a copy in a dtype; with ``along`` (an array for each output) also backwards, through the sum of the products."""
+    """Run a copy in a dtype; ``backward``: also backwards, through the sum of all outputs times ``Side.along``.
+
+    These are random, and the same for outputs of the same shapes.
+    """
     own = copied(model).to(dtype).train(training)
     own.zero_grad()
     args, named = copy.deepcopy((tuple(inputs), dict(kwargs)))
@@ -132,10 +139,11 @@ def run(
     mode = torch.overrides.BaseTorchFunctionMode() if dropout else NoDropout(wide=dtype is torch.float64)
     if not dropout:
         no_depth(own)
-    with default_dtype(dtype), mode, torch.random.fork_rng(devices=[]), torch.set_grad_enabled(along is not None):
+    with default_dtype(dtype), mode, torch.random.fork_rng(devices=[]), torch.set_grad_enabled(backward):
         generator = torch.manual_seed(seed).get_state()
         outputs = [leaf for leaf in leaves(own(*args, **named)) if isinstance(leaf, torch.Tensor)]
-        if along is not None:
+        along = _directions(outputs) if backward else []
+        if along:
             parts = [
                 (output * torch.from_numpy(direction).to(dtype)).sum()
                 for output, direction in zip(outputs, along, strict=True)
@@ -147,13 +155,18 @@ def run(
     gradients = {
         name: (torch.zeros_like(p) if p.grad is None else p.grad).double().numpy()
         for name, p in own.named_parameters()
-        if p.requires_grad
+        if p.requires_grad and backward
     }
     named = dict(own.named_buffers(remove_duplicate=False))
     double = {id(buffer): buffer.detach().double() for buffer in named.values()}  # tied ones stay tied
     buffers = {name: double[id(buffer)] for name, buffer in named.items()}
     doubles = [output.detach().double().numpy() for output in outputs]
-    return Side(doubles, gradients if along is not None else {}, buffers, random)
+    return Side(doubles, gradients, buffers, random, along)
+
+
+def _directions(outputs: Sequence[torch.Tensor]) -> list[np.ndarray[Any, Any]]:
+    made = np.random.default_rng(0)
+    return [made.standard_normal(output.shape).astype(np.float32) for output in outputs]
 
 
 @contextmanager

@@ -18,11 +18,11 @@ from dsbridge.model.calls import passed
 from dsbridge.model.convert import Draft
 from dsbridge.model.divergence import first_difference
 from dsbridge.model.jobs import Job, in_both_modes
-from dsbridge.model.judge import Measured, ParityReport, judge_gradients, judge_outputs, norm, outputs_of, relative
+from dsbridge.model.judge import Measured, ParityReport, judge_gradients, judge_outputs, outputs_of, relative
 from dsbridge.model.sizes import other_sizes
+from dsbridge.model.steady import Example, Steady, steady
 from dsbridge.model.weights import Weights, state_of
 
-SEEDS, SHAKES, ROUNDING, STEADY = 6, 3, 3e-7, 1e-5  # weights tried, shakes of each and their size, what counts as steady
 REPEAT, FEW = 32, 3  # runs to judge dropout by, and to see that there is none
 SPREAD = 1.5  # by which factor the spread of their outputs may differ
 
@@ -45,34 +45,23 @@ class _Run:
     model: torch.nn.Module
     weights: Weights
     arrays: Mapping[str, Any]
-    inputs: Sequence[Any]
-    kwargs: Mapping[str, Any]
-    training: bool
+    example: Example
 
     @property
     def name(self) -> str:
-        return "train" if self.training else "eval"
+        return "train" if self.example.training else "eval"
+
+    def on(self, inputs: tuple[Any, Any] | None) -> Example:
+        """Other inputs (by position, by name), or the example's own."""
+        return self.example if inputs is None else Example(inputs[0], inputs[1], self.example.training)
 
     def job(self, along: Sequence[Any] = (), inputs: Any = None, **more: Any) -> Job:
-        args, kwargs = inputs or (self.inputs, self.kwargs)
-        made = self.subject.made
-        given = passed(self.model.forward, made.arguments, args, kwargs)
-        return Job(made.source, made.root, self.arrays, given, self.training, along, **more)
+        example, made = self.on(inputs), self.subject.made
+        given = passed(self.model.forward, made.arguments, example.inputs, example.kwargs)
+        return Job(made.source, made.root, self.arrays, given, example.training, along, **more)
 
-    def torch(self, dtype: torch.dtype, inputs: Any = None, model: Any = None, **more: Any) -> oracle.Side:
-        args, kwargs = inputs or (self.inputs, self.kwargs)
-        model = self.model if model is None else model  # an empty container is false
-        return oracle.run(model, args, kwargs, training=self.training, dtype=dtype, **more)
-
-
-@dataclass(slots=True)
-class _Steady:
-    """Weights to compare with: the model, what its outputs are multiplied with, its float64 run, and one a rounding away."""
-
-    model: torch.nn.Module
-    along: Sequence[Any]
-    exact: oracle.Side
-    shaken: oracle.Side
+    def torch(self, dtype: torch.dtype, inputs: Any = None, **more: Any) -> oracle.Side:
+        return self.on(inputs).run(self.model, dtype, **more)
 
 
 def verify(subject: Subject, inputs: Sequence[Any], kwargs: Mapping[str, Any], *, seed: int = 0) -> ParityReport:
@@ -80,9 +69,10 @@ def verify(subject: Subject, inputs: Sequence[Any], kwargs: Mapping[str, Any], *
     report = ParityReport()
     weights = Weights(subject.model, subject.network, subject.made.unused, subject.made.rules)
     for training in (False, True):
-        found = _steady(subject, inputs, kwargs, training, seed)
+        example = Example(inputs, kwargs, training)
+        found = steady(subject.model, example, weights, seed)
         arrays = weights.arrays(state_of(found.model, subject.made.unused))
-        run = _Run(subject, found.model, weights, arrays, inputs, kwargs, training)
+        run = _Run(subject, found.model, weights, arrays, example)
         _compare(report, run, found)
         if training:
             _dropout(report, run)
@@ -92,58 +82,19 @@ def verify(subject: Subject, inputs: Sequence[Any], kwargs: Mapping[str, Any], *
     return report
 
 
-def _steady(subject: Subject, inputs: Any, kwargs: Any, training: bool, seed: int) -> _Steady:
-    """Perturbed weights around which torch's own gradient is steady, and its gradient at weights a rounding error away.
-
-    A ReLU whose input is within rounding of zero is passed by one framework and not by the other, which says nothing about
-    either. Where no weights are steady (deep networks, small batches), the best ones are used, and how far the gradient
-    moves is part of the yardstick.
-    """
-
-    def gradients(model: Any) -> oracle.Side:
-        return oracle.run(model, inputs, kwargs, training=training, dtype=torch.float64, along=along)
-
-    best, least = None, np.inf
-    for number in range(seed, seed + SEEDS):
-        model = oracle.perturbed(subject.model, inputs, kwargs, number)
-        if best is None:  # outputs have the same shapes whatever the weights
-            along = directions(oracle.run(model, inputs, kwargs, training=training, dtype=torch.float32).outputs)
-        exact, shaken = gradients(model), gradients(oracle.shaken(model, ROUNDING, 0))
-        moved = norm(shaken.gradients[name] - array for name, array in exact.gradients.items())
-        moved /= norm(exact.gradients.values()) or 1.0
-        if best is None or moved < least:
-            best, least = _Steady(model, along, exact, shaken), moved
-        if moved < STEADY:
-            break
-    assert best is not None
-    return best
-
-
-def directions(outputs: Sequence[Any]) -> list[Any]:
-    """An array for each output, to multiply it with: the sum of all is what gradients are of."""
-    made = np.random.default_rng(0)
-    return [made.standard_normal(output.shape).astype(np.float32) for output in outputs]
-
-
-def _compare(report: ParityReport, run: _Run, steady: _Steady) -> None:
-    along, exact = steady.along, steady.exact
-    single = run.torch(torch.float32, along=along)
+def _compare(report: ParityReport, run: _Run, found: Steady) -> None:
+    exact, single = found.exact, found.single
     _sensitive(report, run, exact)
-    expected = _as_cell(run, exact.gradients)
-    yardsticks = [_off(run, expected, side) for side in (single, steady.shaken)]
-    for number in range(1, SHAKES):
-        side = run.torch(torch.float64, model=oracle.shaken(run.model, ROUNDING, number), along=along)
-        yardsticks.append(_off(run, expected, side))
-    for word, (got,) in in_both_modes([run.job(along)]):
+    for word, (got,) in in_both_modes([run.job(exact.along)]):
         where = f"{run.name}, {word}"
         if isinstance(got, str):
             report.add("run-fails", "error", where, got)
             continue
         judge_outputs(report, where, exact.outputs, single.outputs, outputs_of(got))
-        if run.training:
+        if run.example.training:
             _statistics(report, where, run, exact, single, got)
         gradients = {key[5:]: value for key, value in got.items() if key.startswith("grad:")}
-        judge_gradients(report, where, expected, yardsticks, gradients)
+        judge_gradients(report, where, found.expected, found.yardsticks, gradients)
 
 
 def _statistics(report: ParityReport, where: str, run: _Run, exact: oracle.Side, single: oracle.Side, got: Any) -> None:
@@ -164,7 +115,7 @@ def _statistics(report: ParityReport, where: str, run: _Run, exact: oracle.Side,
 def _bisect(report: ParityReport, run: _Run) -> None:
     """Where outputs differ in eval mode, the first module whose output does."""
     if any(finding.code == "outputs-differ" for finding in report):
-        found = first_difference(run.model, run.subject.made, run.arrays, run.inputs, run.kwargs)
+        found = first_difference(run.model, run.subject.made, run.arrays, run.example.inputs, run.example.kwargs)
         if found:
             report.add("diverges", "error", *found)
 
@@ -175,7 +126,7 @@ def _sizes(report: ParityReport, run: _Run) -> None:
         report.add("sizes-frozen", "info", "inputs", "converted with dynamic=False: for inputs of these sizes only")
         return
     tried = []
-    for size in other_sizes(run.inputs, run.kwargs):
+    for size in other_sizes(run.example.inputs, run.example.kwargs):
         try:
             exact, single = (run.torch(dtype, size.inputs) for dtype in (torch.float64, torch.float32))
         except Exception as exc:
@@ -244,25 +195,8 @@ def _sensitive(report: ParityReport, run: _Run, exact: oracle.Side) -> None:
             return value + 0.1 * torch.randn(value.shape, generator=torch.Generator().manual_seed(1))
         return value.flip(0).roll(1, -1) if isinstance(value, torch.Tensor) and value.ndim else value
 
-    inputs = [moved(one) for one in run.inputs], {key: moved(one) for key, one in run.kwargs.items()}
+    example = run.example
+    inputs = [moved(one) for one in example.inputs], {key: moved(one) for key, one in example.kwargs.items()}
     for number, (a, b) in enumerate(zip(exact.outputs, run.torch(torch.float64, inputs).outputs, strict=True)):
         if relative(a, b) < 1e-6:
             report.add("insensitive", "error", f"output {number}", "does not depend on the inputs: its parity proves nothing")
-
-
-def _off(run: _Run, expected: Mapping[str, Any], side: oracle.Side) -> dict[str, float]:
-    """How far each gradient is from the expected one. Arrays are not kept: each set of them is a copy of the model."""
-    return {path: float(np.linalg.norm(array - expected[path])) for path, array in _as_cell(run, side.gradients).items()}
-
-
-def _as_cell(run: _Run, gradients: Mapping[str, Any]) -> dict[str, Any]:
-    """Gradients by the cell's parameters: they travel the way of the weights."""
-    named = dict(run.model.named_parameters(remove_duplicate=False))
-    found = {id(named[name]): torch.from_numpy(gradient) for name, gradient in gradients.items()}
-    made: dict[Any, torch.Tensor] = {}  # tied tensors stay tied
-    state = {}
-    for name, tensor in state_of(run.model, run.subject.made.unused).items():
-        gradient = found.get(id(named.get(name)))
-        key = tensor.data_ptr(), tensor.shape
-        state[name] = made.setdefault(key, torch.zeros_like(tensor, dtype=torch.float64) if gradient is None else gradient)
-    return run.weights.arrays(state)

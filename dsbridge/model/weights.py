@@ -43,6 +43,7 @@ class Weights:
         if rules:
             self._arguments["rules"] = RuleSet(tuple(rules))
         self._plans: dict[tuple[Stored, ...], CheckpointPlan] = {}
+        self._unused = unused
         self._state = state = state_of(model, unused)
         self.plan = self._plan(state) if state else None
         self.pairs: dict[str, str] = self.plan.pairs if self.plan else {}
@@ -76,6 +77,18 @@ class Weights:
         found = self._plan(state)
         made = carried(found.rows, {name: to_numpy(tensor) for name, tensor in state.items()})
         return {found.paths.get(name, name): array for name, array in made.items()}
+
+    def gradients(self, model: torch.nn.Module, gradients: Mapping[str, Any]) -> Arrays:
+        """Gradients of a model's parameters by the cell's: they travel the way of the weights."""
+        named = dict(model.named_parameters(remove_duplicate=False))
+        found = {id(named[name]): torch.from_numpy(gradient) for name, gradient in gradients.items()}
+        made: dict[Any, torch.Tensor] = {}  # tied tensors stay tied
+        state = {}
+        for name, tensor in state_of(model, self._unused).items():
+            gradient = found.get(id(named.get(name)))
+            key = tensor.data_ptr(), tensor.shape
+            state[name] = made.setdefault(key, torch.zeros_like(tensor, dtype=torch.float64) if gradient is None else gradient)
+        return self.arrays(state)
 
     def write(self, state: Mapping[str, torch.Tensor], target: Path) -> None:
         """A state of the model as a file for the cell."""

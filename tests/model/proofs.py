@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -87,28 +86,27 @@ def _prepared(case: Case) -> Any:
     network = load_source(made.source, made.root)
     weights = Weights(model, network, made.unused, made.rules)
     arrays = weights.arrays(state_of(model, made.unused))
-    single = oracle.run(model, case.inputs, {}, training=case.training, dtype=torch.float32)
     with torch.random.fork_rng(devices=[]):
         needs = [o.requires_grad for o in oracle.leaves(copy.deepcopy(model)(*case.inputs)) if isinstance(o, torch.Tensor)]
-    rng = np.random.default_rng(0)
-    along = [rng.standard_normal(one.shape).astype(np.float32) for one in single.outputs] if all(needs) else []
-    exact = oracle.run(model, case.inputs, {}, training=case.training, dtype=torch.float64, along=along or None)
-    single = oracle.run(model, case.inputs, {}, training=case.training, dtype=torch.float32, along=along or None)
+    exact, single = (
+        oracle.run(model, case.inputs, {}, training=case.training, dtype=dtype, backward=all(needs))
+        for dtype in (torch.float64, torch.float32)
+    )
     sides = []
     for side in (exact, single):
         state = {name: torch.zeros_like(tensor, dtype=torch.float64) for name, tensor in state_of(model, []).items()}
         state |= {name: torch.from_numpy(array) for name, array in side.gradients.items()}
         sides.append(weights.arrays(state))
-    return made, arrays, along, exact, single, *sides
+    return made, arrays, exact, single, *sides
 
 
 def _job(case: Case, prepared: Any) -> Job:
-    made, arrays, along, *_ = prepared
-    return Job(made.source, made.root, arrays, case.inputs, case.training, along)
+    made, arrays, exact, *_ = prepared
+    return Job(made.source, made.root, arrays, case.inputs, case.training, exact.along)
 
 
 def _wrong(prepared: Any, got: Any) -> str:
-    _, _, _, exact, single, gradients, yardsticks = prepared
+    _, _, exact, single, gradients, yardsticks = prepared
     if isinstance(got, str):
         return got
     for number, (a, b) in enumerate(zip(exact.outputs, single.outputs, strict=True)):
