@@ -19,13 +19,15 @@ PAIRS := .venv-pairs
 DOCS := .venv-docs
 BENCH_OUT := build/bench
 
-.PHONY: help setup demo test test-np2 test-slow test-pairs support-matrix lint coverage docs bench bench-peers bench-overhead examples clean
+.PHONY: help setup demo test test-np2 test-slow test-models test-pairs support-matrix lint coverage docs bench bench-peers bench-overhead examples clean
 
 help:
 	@echo "make demo      set up .venv and train a MindSpore network on a torch Dataset"
 	@echo "make test      run the test suite (make test-np2: on numpy 2; make test-slow: the slow ones)"
+	@echo "make test-models  convert and prove the whole models of the tests, forty minutes; make support-matrix proves them, too"
 	@echo "make test-pairs  convert models of torchvision, timm and transformers to mindcv's, in an environment of their own"
-	@echo "make support-matrix  docs/reference/models.md anew, by converting and proving every layer, function and model; an hour or two"
+	@echo "make support-matrix  docs/reference/models.md anew, by converting and proving every layer, function and model; an hour or two."
+	@echo "               ARGS=\"--jobs 2 --check\": two models at a time; fails if one is not as it should be (the acceptance of models)"
 	@echo "make lint      ruff, mypy, import-linter"
 	@echo "make coverage  the tests with line coverage, which must not fall below 92 %"
 	@echo "make docs      the site, into build/site/index.html"
@@ -53,7 +55,10 @@ test-np2:
 	$(MAKE) test LANE=np2
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not models"
+
+test-models: $(READY)
+	$(BIN)/python -m pytest -m models
 
 test-pairs: $(PAIRS)/.ready
 	$(PAIRS)/bin/python -m pytest tests/pairs

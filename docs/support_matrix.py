@@ -1,7 +1,8 @@
 """Writes docs/reference/models.md: what dsb.model converts, by running every probe of tests/model against torch.
 
 Run it: make support-matrix. Layers and functions take some minutes, whole models an hour; `--only layers` and the like do a
-part and keep the rest.
+part and keep the rest. Each model is proven in a process of its own, `--jobs 2` at a time (a large one takes 8 GB).
+`--check` ends with 1 and a list if anything is not as it should be: it is the acceptance of whole models.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -37,31 +40,82 @@ PAGE = ROOT / "docs" / "reference" / "models.md"
 
 OPENED = "the functions it calls"
 
-Wanted = Callable[[str], bool]
+MODELS = {**small_models.OWN, **small_models.TORCHVISION, **small_models.ZOOS}
+IN_PART = {"swin": "warning one-size "}  # it shifts windows or not by the size of the image: for the example's only
+
+Row = dict[str, Any]
 
 
-def main() -> None:
-    """Run the parts asked for, keep the others' results, write the page."""
+def main() -> int:
+    """Run the parts asked for, keep the others' results, write the page; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=PARTS, action="append", help="this part; repeatable")
     parser.add_argument("--model", action="append", help="of the models, only this one; repeatable")
     parser.add_argument("--missing", action="store_true", help="of the models, only those without a result")
+    parser.add_argument("--jobs", type=int, default=1, help="models at a time (1)")
+    parser.add_argument("--check", action="store_true", help="end with 1 if a result of these parts is not as it should be")
+    parser.add_argument("--prove", metavar="MODEL", help="print the row of one model as the last line, and do nothing else")
     arguments = parser.parse_args()
+    if arguments.prove:
+        sys.stdout.write(f"{json.dumps(_proven({**MODELS, **further_models.FURTHER}[arguments.prove]))}\n")
+        return 0
     stored: dict[str, Any] = json.loads(STORE.read_text()) if STORE.exists() else {}
     stored["versions"] = {"torch": torch.__version__, "mindspore": mindspore.__version__, "numpy": np.__version__}
-    for name in arguments.only or PARTS:
-        rows = stored.setdefault(name, {})
+    parts = arguments.only or PARTS
+    for part in parts:
+        rows = stored.setdefault(part, {})
         if not (arguments.model or arguments.missing):
             rows.clear()
-        done = set(rows) if arguments.missing else set()
-        for key, row in PARTS[name](lambda key, done=done: key not in done and key in (arguments.model or [key])):
-            sys.stderr.write(f"{key}: {row}\n")
-            rows[key] = row
+        if part in WHOLE:
+            names = [name for name in WHOLE[part] if not arguments.model or name in arguments.model]
+            found = _side_by_side([name for name in names if not (arguments.missing and name in rows)], arguments.jobs)
+        else:
+            found = CASES[part]()
+        for name, row in found:
+            sys.stderr.write(f"{name}: {row}\n")
+            rows[name] = row
+            if part in WHOLE:  # they come in any order
+                rows = stored[part] = {name: rows[name] for name in WHOLE[part] if name in rows}
             STORE.write_text(json.dumps(stored, indent=1) + "\n")
     PAGE.write_text(page(stored))
+    wrong = list(unexpected(stored, parts)) if arguments.check else []
+    sys.stderr.writelines(f"not as it should be: {line}\n" for line in wrong)
+    return int(bool(wrong))
 
 
-def _layers(_: Any) -> Iterator[tuple[str, Any]]:
+def unexpected(stored: dict[str, Any], parts: Iterable[str]) -> Iterator[str]:
+    """What is not as it should be, a line each: cases that fail, models of the tests not verified, further ones not equal."""
+    for part in parts:
+        rows: dict[str, Row] = stored.get(part, {})
+        if part not in WHOLE:
+            yield from (f"{part}, {name}: {case} fails" for name, row in rows.items() for case in row["failed"])
+            continue
+        yield from (f"{part}, {name}: not run" for name in WHOLE[part] if name not in rows)
+        fine = {"verified"} if part == "models" else {"verified", "verified in part", "unsupported"}
+        for name, row in rows.items():
+            told = row.get("why") or "; ".join(row["findings"])
+            known = name in IN_PART and all(one.startswith(IN_PART[name]) for one in row.get("findings", ()))
+            if row["status"] not in ({*fine, "verified in part"} if known else fine):
+                yield f"{part}, {name}: {row['status']}: {told}"
+
+
+def _side_by_side(names: list[str], jobs: int) -> Iterator[tuple[str, Row]]:
+    """The rows of models as they come, each proven in a process of its own."""
+    with ThreadPoolExecutor(jobs) as threads:
+        under_way = {threads.submit(_in_a_process, name): name for name in names}
+        for done in as_completed(under_way):
+            yield under_way[done], done.result()
+
+
+def _in_a_process(name: str) -> Row:
+    ended = subprocess.run([sys.executable, __file__, "--prove", name], stdout=subprocess.PIPE, text=True, check=False)
+    if ended.returncode:
+        return {"status": "FAILS", "why": f"the process ended with exit code {ended.returncode}"}
+    row: Row = json.loads(ended.stdout.splitlines()[-1])
+    return row
+
+
+def _layers() -> Iterator[tuple[str, Any]]:
     """Each class of torch.nn: settings proven, and those refused, with the reason."""
     layers.load_all()
     cases = [case for group in test_layer_entries.GROUPS.values() for case in group()]
@@ -98,7 +152,7 @@ def _refusal(layer: Any, x: Any) -> str:
     return ""
 
 
-def _functions(_: Any) -> Iterator[tuple[str, Any]]:
+def _functions() -> Iterator[tuple[str, Any]]:
     """Each entry of the table of functions, under all its names: the cases that go through it."""
     functions.load_all()
     failed = proofs.failures(
@@ -119,38 +173,25 @@ def _verdicts(names: list[str], failed: dict[str, str]) -> dict[str, Any]:
     return {"proven": len([name for name in names if name not in failed]), "failed": [name for name in names if name in failed]}
 
 
-def _models(wanted: Wanted) -> Iterator[tuple[str, Any]]:
-    """The models of the tests."""
-    return _proven({**small_models.OWN, **small_models.TORCHVISION, **small_models.ZOOS}, wanted)
-
-
-def _further(wanted: Wanted) -> Iterator[tuple[str, Any]]:
-    """Models that the tables were not written for."""
-    return _proven(further_models.FURTHER, wanted)
-
-
-def _proven(examples: Any, wanted: Wanted) -> Iterator[tuple[str, Any]]:
-    for name, (make, inputs) in examples.items():
-        if not wanted(name):
-            continue
-        began = time.monotonic()
-        torch.manual_seed(0)
-        try:
-            migrated = dsb.model.convert(make(), inputs)
-            report = migrated.verify()
-        except Unsupported as refused:
-            yield name, {"status": "unsupported", "why": _place(str(refused))}
-            continue
-        except Exception as exc:
-            yield name, {"status": "FAILS", "why": f"{type(exc).__name__}: {exc}"}
-            continue
-        measured = {one.what: [one.error, one.yardstick] for one in report.measured}
-        findings = [str(one) for one in (*migrated.report, *report) if one.severity != "info"]
-        status = "verified" if migrated.ok else "NOT EQUAL"
-        if migrated.ok and findings:
-            status = "verified in part"
-        yield name, {"status": status, "lines": len(migrated.source.splitlines()), "measured": measured, "findings": findings,
-                     "seconds": round(time.monotonic() - began)}  # fmt: skip
+def _proven(example: further_models.Example) -> Row:
+    """The row of a model: converted and verified."""
+    make, inputs = example
+    began = time.monotonic()
+    torch.manual_seed(0)
+    try:
+        migrated = dsb.model.convert(make(), inputs)
+        report = migrated.verify()
+    except Unsupported as refused:
+        return {"status": "unsupported", "why": _place(str(refused))}
+    except Exception as exc:
+        return {"status": "FAILS", "why": f"{type(exc).__name__}: {exc}"}
+    measured = {one.what: [one.error, one.yardstick] for one in report.measured}
+    findings = [str(one) for one in (*migrated.report, *report) if one.severity != "info"]
+    status = "verified" if migrated.ok else "NOT EQUAL"
+    if migrated.ok and findings:
+        status = "verified in part"
+    return {"status": status, "lines": len(migrated.source.splitlines()), "measured": measured, "findings": findings,
+            "seconds": round(time.monotonic() - began)}  # fmt: skip
 
 
 def _place(text: str) -> str:
@@ -158,9 +199,9 @@ def _place(text: str) -> str:
     return re.sub(r"/\S*site-packages/", "", text)
 
 
-PARTS: dict[str, Callable[[Wanted], Iterator[tuple[str, Any]]]] = {
-    "layers": _layers, "functions": _functions, "models": _models, "further": _further,
-}  # fmt: skip
+WHOLE: dict[str, dict[str, further_models.Example]] = {"models": MODELS, "further": further_models.FURTHER}
+CASES: dict[str, Callable[[], Iterator[tuple[str, Row]]]] = {"layers": _layers, "functions": _functions}
+PARTS = [*CASES, *WHOLE]
 
 
 def page(stored: dict[str, Any]) -> str:
@@ -217,4 +258,4 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

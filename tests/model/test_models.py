@@ -26,6 +26,7 @@ def _same(source: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.models
 @pytest.mark.timeout(1200)  # vgg11 has 130 million parameters
 @pytest.mark.parametrize("name", [*small_models.OWN, *small_models.TORCHVISION])
 def test_whole_models(name: str) -> None:
@@ -42,6 +43,7 @@ CHANGES: dict[str, tuple[str, str, str, str]] = {
     "untie a weight": ("tied", "self.head.weight = self.embedding.embedding_table", "pass", "gradients-differ"),
     "change an eps": ("tied", "epsilon=0.001", "epsilon=1e-05", "outputs-differ"),
     "drop a dropout": ("tied", "self.dropout = nn.Dropout(p=0.3)", "self.dropout = nn.Identity()", "dropout-differs"),
+    "add a dropout": ("tiny", "self.norm(self.conv(x))", "ops.dropout(self.norm(self.conv(x)), 0.2, True)", "dropout-differs"),
     "weaken a dropout": ("tied", "p=0.3", "p=0.1", "dropout-differs"),
     "freeze a weight": (
         "tied", "        self.dropout =", "        self.mix.weight.requires_grad = False\n        self.dropout =",

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import time
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from dsbridge.model.functions import registry as functions
 from dsbridge.model.layers import registry as layers
@@ -36,12 +40,85 @@ def test_every_entry_is_on_it_and_proven() -> None:
         assert row["proven"] or row["refused"], name
 
 
-def test_the_models_of_the_tests_are_verified() -> None:
-    """All of them, one at its size only; of the further ones none ends in an error that nobody wrote."""
-    known = {**matrix.small_models.OWN, **matrix.small_models.TORCHVISION, **matrix.small_models.ZOOS}
-    assert set(STORED["models"]) == set(known)
-    # torchvision's swin shifts windows or not by the size of the image: it is converted for the example's
-    assert {name: row["status"] for name, row in STORED["models"].items() if row["status"] != "verified"} == {
-        "swin": "verified in part"
-    }
-    assert {row["status"] for row in STORED["further"].values()} <= {"verified", "verified in part", "unsupported", "NOT EQUAL"}
+def test_nothing_on_it_is_unexpected() -> None:
+    """What ``--check`` asks: models of the tests are verified, one at its size only; no further one is wrong in silence."""
+    assert list(matrix.unexpected(STORED, ["layers", "functions", "models"])) == []
+    assert {row["status"] for row in STORED["further"].values()} <= {"verified", "verified in part", "unsupported"}
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "change", "told"),
+    [
+        ("models", "resnet18", {"status": "NOT EQUAL"}, "models, resnet18: NOT EQUAL"),
+        ("models", "resnet18", {"status": "verified in part"}, "models, resnet18: verified in part"),
+        ("models", "bert", {"status": "unsupported", "why": "no rule"}, "models, bert: unsupported: no rule"),
+        ("models", "swin", {"status": "NOT EQUAL"}, "models, swin: NOT EQUAL"),
+        (
+            "models",
+            "swin",
+            {"findings": ["warning one-size [x]: y", "warning left-out [x]: y"]},
+            "models, swin: verified in part",
+        ),
+        ("models", "swin", None, "models, swin: not run"),
+        ("further", "torchvision alexnet", {"status": "NOT EQUAL"}, "further, torchvision alexnet: NOT EQUAL"),
+        ("further", "torchvision alexnet", {"status": "FAILS", "why": "killed"}, "further, torchvision alexnet: FAILS: killed"),
+        ("layers", "Linear", {"failed": ["a case"]}, "layers, Linear: a case fails"),
+    ],
+)
+def test_what_is_unexpected_is_told(part: str, name: str, change: dict[str, Any] | None, told: str) -> None:
+    """One line, with the name and the reason."""
+    rows = {key: row for key, row in STORED[part].items() if key != name}
+    if change is not None:
+        rows[name] = {**(STORED[part].get(name) or {"status": "verified", "findings": []}), **change}
+    known = list(matrix.unexpected({**STORED, part: STORED[part]}, [part]))
+    (line,) = (one for one in matrix.unexpected({**STORED, part: rows}, [part]) if one not in known)
+    assert line.startswith(told)
+
+
+def _main(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *arguments: str, **rows: dict[str, Any]
+) -> tuple[int, dict[str, Any]]:
+    """Run it on copies of the files, with models that come in another order than the table's."""
+    store = tmp_path / "models.json"
+    store.write_text(json.dumps(STORED))
+    names = iter(range(len(matrix.MODELS)))
+
+    def proven(name: str) -> dict[str, Any]:
+        time.sleep(0.02 if next(names) % 2 else 0.0)
+        return {"status": "verified", "findings": [], "lines": 1, "seconds": 1, **rows.get(name, {})}
+
+    monkeypatch.setattr(matrix, "_in_a_process", proven)
+    monkeypatch.setattr(matrix, "STORE", store)
+    monkeypatch.setattr(matrix, "PAGE", tmp_path / "models.md")
+    monkeypatch.setattr("sys.argv", ["support_matrix.py", "--only", "models", *arguments])
+    return matrix.main(), json.loads(store.read_text())
+
+
+def test_models_come_in_any_order_and_stand_in_the_tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Several at a time; the other parts stay what they were."""
+    code, stored = _main(monkeypatch, tmp_path, "--jobs", "3", "--check")
+    assert code == 0
+    assert list(stored["models"]) == list(matrix.MODELS)
+    assert {row["lines"] for row in stored["models"].values()} == {1}
+    assert stored["layers"] == STORED["layers"]
+    assert (tmp_path / "models.md").read_text() == matrix.page(stored)
+
+
+def test_a_model_that_is_not_equal_ends_with_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is named, and in the page; without ``--check`` it is only in the page."""
+    wrong = {"status": "NOT EQUAL", "findings": ["error outputs-differ"]}
+    code, stored = _main(monkeypatch, tmp_path, "--check", "--model", "tiny", tiny=wrong)
+    assert code == 1
+    assert "not as it should be: models, tiny: NOT EQUAL: error outputs-differ" in capsys.readouterr().err
+    assert stored["models"]["tied"] == STORED["models"]["tied"]
+    assert _main(monkeypatch, tmp_path, "--model", "tiny", tiny=wrong)[0] == 0
+
+
+def test_a_process_that_dies_is_a_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Killed for its memory, say: the other models go on."""
+    script = tmp_path / "dies.py"
+    script.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    monkeypatch.setattr(matrix, "__file__", str(script))
+    assert matrix._in_a_process("tiny") == {"status": "FAILS", "why": "the process ended with exit code -9"}
