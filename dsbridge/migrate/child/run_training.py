@@ -144,7 +144,7 @@ def _assign(network: Any, arrays: dict[str, Any]) -> None:
 
 def quiet_model(path: Path) -> None:
     """Import model.py without anything random in it, under the name by which train.py imports it."""
-    quiet = run_cell.without_random(str(path))
+    quiet, _ = run_cell.without_random(str(path))
     spec = importlib.util.spec_from_file_location("model", quiet)
     assert spec is not None
     assert spec.loader is not None

@@ -3,8 +3,8 @@
 JOB holds ``source`` (path), ``root``, ``mode`` (0: graph, 1: PyNative), ``training``, ``dropout`` (0: switched off),
 ``repeat`` (how often more; results ``again:N:TIME``), arrays ``in:N``, which ``layout`` nests, ``weight:PATH`` and
 ``along:N`` (what each output is multiplied with; the sum of all is what gradients are of). RESULT holds ``out:N``,
-``grad:PATH``, in train mode ``state:PATH`` of what has no gradient, or ``error``. Everything is fetched before the process
-ends, as MindSpore's errors come late.
+``grad:PATH``, in train mode ``state:PATH`` of what has no gradient, and ``quieted``: whether anything random was switched off;
+or ``error``. Everything is fetched before the process ends, as MindSpore's errors come late.
 """
 
 import contextlib
@@ -52,38 +52,41 @@ _no_randn, _no_randn_like = _no_rand, _no_rand_like
 
 
 def without_random(path):
-    """A copy of a source file in which nothing is random; returns its path."""
+    """A copy of a source file in which nothing is random; returns its path, and at how many places something was."""
     with open(path) as file:
         text = file.read()
-    text = re.sub(r"\bnn\.Dropout[123]?d?\(", "_NoDropout(", text)
-    text = re.sub(r"\bops\.(dropout[123]d|dropout|rand|randn|rand_like|randn_like)\(", r"_no_\1(", text) + NO_RANDOM
+    text, layers = re.subn(r"\bnn\.Dropout[123]?d?\(", "_NoDropout(", text)
+    text, calls = re.subn(r"\bops\.(dropout[123]d|dropout|rand|randn|rand_like|randn_like)\(", r"_no_\1(", text)
     path = path.removesuffix(".py") + "_no_dropout.py"
     with open(path, "w") as file:
-        file.write(text)
-    return path
+        file.write(text + NO_RANDOM)
+    return path, layers + calls
 
 
 def no_depth(network):
-    """Switch off what drops without calling a function for it."""
+    """Switch off what drops without calling a function for it; returns how many cells do."""
+    quieted = 0
     for _, cell in network.cells_and_names():
-        if type(cell).__name__ == "StochasticDepth":
-            cell.p = 0.0
-        elif isinstance(getattr(cell, "dropout", None), float):
-            cell.dropout = 0.0
+        name = "p" if type(cell).__name__ == "StochasticDepth" else "dropout"
+        if isinstance(getattr(cell, name, None), float):
+            quieted += bool(getattr(cell, name))
+            setattr(cell, name, 0.0)
+    return quieted
 
 
 def load(path, root, dropout):
-    """The root cell of a source file; with dropout switched off, of a copy in which nothing is random."""
+    """The root cell of a source file; with dropout switched off, of a copy in which nothing is random; whether anything was."""
+    quieted = 0
     if not dropout:
-        path = without_random(path)
+        path, quieted = without_random(path)
     spec = importlib.util.spec_from_file_location("emitted_model", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules["emitted_model"] = module
     spec.loader.exec_module(module)
     network = getattr(module, root)()
     if not dropout:
-        no_depth(network)
-    return network
+        quieted += no_depth(network)
+    return network, bool(quieted)
 
 
 def parameters(cell, path=""):
@@ -136,7 +139,7 @@ def nested(layout, job):
 def run(job):
     """One job."""
     ms.set_context(mode=int(job["mode"]))
-    network = load(str(job["source"]), str(job["root"]), bool(job["dropout"]))
+    network, quieted = load(str(job["source"]), str(job["root"]), bool(job["dropout"]))
     network.set_train(bool(job["training"]))
     found = dict(parameters(network))
     for name, array in job.items():
@@ -144,7 +147,7 @@ def run(job):
             found[name[7:]].set_data(ms.Tensor(array))
     inputs = [nested(one, job) for one in json.loads(str(job["layout"]))]
     along = [ms.Tensor(job[f"along:{n}"]) for n in range(sum(name.startswith("along:") for name in job))]
-    result = {}
+    result = {"quieted": quieted}
     if along:
         trained, seen = {}, set()
         for path, parameter in found.items():
