@@ -141,6 +141,7 @@ def test_trainer_killed(scene: Any) -> None:
     scene(TRAINER_KILLED)
 
 
+@pytest.mark.timeout(200)
 def test_control_c(scene: Any) -> None:
     """SIGINT to the whole process group, at any moment: KeyboardInterrupt in the trainer, not a word from workers."""
     scene(
@@ -185,7 +186,8 @@ def test_control_c(scene: Any) -> None:
                 else:
                     assert (trainer.returncode, out, err) == (0, "interrupted\\n", ""), (mode, trainer.returncode, out, err)
             print("fine")
-        """
+        """,
+        timeout_s=150,  # seven processes import torch, ten seconds each on a slow machine; after the signal each has 20
     )
 
 

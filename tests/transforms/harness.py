@@ -113,3 +113,9 @@ def difference(ours: Any, theirs: Any) -> str:
 def draws_of(op: Any, frame: Any, count: int = 4000) -> list[Any]:
     """``count`` draws of our sampler, one per sample index."""
     return [op.draw(Draws(0, Key(0, index)).at(1), frame) for index in range(count)]
+
+
+def product_in_order(points: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """The product [..., N, K] of [..., N, 3] and [..., 3, K], each sum taken from the left, each number rounded."""
+    first, second, third = (points[..., n : n + 1] * matrix[..., n : n + 1, :] for n in range(3))
+    return first + second + third

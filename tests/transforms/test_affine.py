@@ -94,6 +94,7 @@ def test_wrong_input() -> None:
         op.pil(pil(0), 0.0, (0, 0), 1.0, (0.0, 0.0))
 
 
+@pytest.mark.usefixtures("sums_in_order")
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32"])
 @pytest.mark.parametrize("form", ["XYXY", "XYWH", "CXCYWH"])
 def test_boxes_equal(form: str, dtype: str) -> None:
@@ -102,6 +103,7 @@ def test_boxes_equal(form: str, dtype: str) -> None:
         boxes_equal(original, form, dtype)
 
 
+@pytest.mark.usefixtures("sums_in_order")
 def test_masks_equal() -> None:
     settings = {"translate": (0.2, 0.3), "scale": (0.5, 1.8), "shear": (-20, 30, -10, 25)}
     masks_equal(v2.RandomAffine(90, **settings, fill=7))

@@ -113,12 +113,14 @@ def test_wrong_input() -> None:
         op.pil(pil(0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0))
 
 
+@pytest.mark.usefixtures("sums_in_order")
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32"])
 @pytest.mark.parametrize("form", ["XYXY", "XYWH", "CXCYWH"])
 def test_boxes_equal(form: str, dtype: str) -> None:
     boxes_equal(v2.RandomPerspective(0.7, p=1.0), form, dtype)
 
 
+@pytest.mark.usefixtures("sums_in_order")
 def test_masks_equal() -> None:
     for settings in ({}, {"distortion_scale": 0.9, "fill": 3}, {"distortion_scale": 0.1, "fill": [5]}):
         masks_equal(v2.RandomPerspective(p=1.0, **settings))

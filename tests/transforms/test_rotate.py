@@ -142,6 +142,7 @@ def test_wrong_input() -> None:
         apply(op, Sample(chw(0)), (30.0,))
 
 
+@pytest.mark.usefixtures("sums_in_order")
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32"])
 @pytest.mark.parametrize("form", ["XYXY", "XYWH", "CXCYWH"])
 def test_boxes_equal(form: str, dtype: str) -> None:
@@ -149,6 +150,7 @@ def test_boxes_equal(form: str, dtype: str) -> None:
         boxes_equal(v2.RandomRotation(180, center=center, expand=expand), form, dtype)
 
 
+@pytest.mark.usefixtures("sums_in_order")
 def test_masks_equal() -> None:
     for settings in ({"degrees": 180}, {"degrees": 90, "center": (10, 50.5), "fill": 3}, {"degrees": (90, 90)}):
         masks_equal(v2.RandomRotation(**settings))
@@ -167,6 +169,7 @@ def test_masks_that_are_not_taken() -> None:
         RandomRotation((1.0, 2.0), fill=(1, 2, 3)).mask(mask, 1.5)
 
 
+@pytest.mark.usefixtures("sums_in_order")
 def test_quarter_turns_of_boxes_with_expand() -> None:
     """The canvas is turned, too; torchvision's is at times a pixel larger than the image, and so is ours."""
     for angle, number in itertools.product((0, 90, 180, 270, 450), range(8)):
@@ -177,6 +180,7 @@ def test_quarter_turns_of_boxes_with_expand() -> None:
         assert same(ours.array, theirs.as_subclass(torch.Tensor).numpy()) and ours.canvas == theirs.canvas_size
 
 
+@pytest.mark.usefixtures("sums_in_order")
 @pytest.mark.parametrize("beyond", [0.0, 0.00005, 0.0002, -0.00005])
 def test_what_is_beyond_the_fourth_place_does_not_grow_the_canvas(beyond: float) -> None:
     matrix = [1.0, 0.0, beyond, 0.0, 1.0, 0.0]
