@@ -19,13 +19,14 @@ NUDGES, NUDGE = 2, 3e-7  # how often, and how far (relative) weights are moved t
 class Apart:
     """A step in torch.
 
-    ``before``: weights; ``optimizer``: its state dict, with names; ``exact``: the step in float64; ``others``: in float32, and
-    in float64 from weights a little away; ``after``: weights after it, "exact", and "unclipped" where gradients are clipped.
+    ``before``: weights; ``optimizer``: as it was before the step; ``names``: of its parameters, by id; ``exact``: the step in
+    float64; ``others``: in float32, and in float64 from weights a little away; ``after``: weights after it, "exact", and
+    "unclipped" where gradients are clipped.
     """
 
     before: Arrays
     optimizer: Any
-    torch_class: str
+    names: dict[int, str]
     exact: Point
     others: list[Point]
     after: dict[str, Arrays] = field(default_factory=dict)
@@ -39,20 +40,12 @@ def apart(recording: Recording, point: Point, number: int) -> Apart:
     """Take the step again, in other ways."""
     live = materials(recording.start)
     _put(live, point, torch.float32)
-    state = live.optimizer.state_dict()
-    names = live.names
-    for group, held in zip(state["param_groups"], live.optimizer.param_groups, strict=True):
-        group["param_names"] = [names.get(id(p), "") for p in held["params"]]
     exact = _again(recording, point, number, torch.float64)
     others = [point, *(_again(recording, point, number, torch.float64, seed) for seed in range(1, NUDGES + 1))]
     after = {"exact": exact.after}
     if recording.steps[number].clips:
         after["unclipped"] = _again(recording, point, number, torch.float64, clipped=False).after
-    return Apart(point.before, _arrays(state), _torch_class(live.optimizer), exact, others, after)
-
-
-def _torch_class(optimizer: Any) -> str:
-    return next(cls.__name__ for cls in type(optimizer).__mro__ if cls.__module__.startswith("torch.optim"))
+    return Apart(point.before, live.optimizer, live.names, exact, others, after)
 
 
 def _again(recording: Recording, point: Point, number: int, dtype: torch.dtype, seed: int = 0, clipped: bool = True) -> Point:
@@ -85,14 +78,6 @@ def _put(live: Materials, point: Point, dtype: torch.dtype) -> None:
             key: torch.from_numpy(array.copy()).to(dtype if array.dtype.kind == "f" and key != "step" else torch.float32)
             for key, array in slots.items()
         }
-
-
-def _arrays(state: Any) -> Any:
-    if isinstance(state, torch.Tensor):
-        return state.detach().numpy()
-    if isinstance(state, dict):
-        return {key: _arrays(value) for key, value in state.items()}
-    return [_arrays(one) for one in state] if isinstance(state, list) else state
 
 
 def _off(what: str, exact: Point, other: Point, before: Arrays) -> float:

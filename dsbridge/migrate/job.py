@@ -8,16 +8,15 @@ from typing import Any
 
 @dataclass(slots=True)
 class Start:
-    """Where a step begins that is taken apart: weights by path, the optimizer's state as torch has it, batches.
+    """Where a step begins that is taken apart: weights by path, batches, the optimizer's state as ``load_optimizer`` takes it.
 
-    >>> Start({}, None, "SGD", []).torch_class
-    'SGD'
+    >>> Start({}, [], {}).optimizer
+    {}
     """
 
     weights: dict[str, Any]
-    optimizer: Any
-    torch_class: str
     micros: list[list[Any]]
+    optimizer: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -25,8 +24,7 @@ class Job:
     """A training on recorded batches.
 
     ``epochs``: the micro-batches of each, as arrays; ``ended``: whether the last one ended; ``per_step``: micro-batches of
-    each step; ``starts``: steps to take apart; ``halfway``: after which step to save and go on from what was saved;
-    ``plan``: how tensors go from torch's names to the cell's.
+    each step; ``starts``: steps to take apart; ``halfway``: after which step to save and go on from what was saved.
 
     >>> Job(False, [[1, 2], [3]], False, [1, 1, 1]).after(2)
     [[], [3]]
@@ -38,7 +36,6 @@ class Job:
     per_step: list[int]
     starts: dict[int, Start] = field(default_factory=dict)
     halfway: int = 0
-    plan: Any = None
 
     def after(self, steps: int) -> list[list[Any]]:
         """What is left of the epochs after so many steps; an epoch that has only its end left is empty."""

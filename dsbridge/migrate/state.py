@@ -38,7 +38,10 @@ def optimizer_state(optimizer: Any, names: Names, operations: Mapping[str, Seque
         raise Unsupported("the optimizer", kind, "", "MindSpore has no equal", f"known are {', '.join(TARGETS)}")
     row = recipe(kind, f"experimental.{TARGETS[kind].name}")
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"] if parameter.requires_grad]
-    held = {names[id(parameter)]: optimizer.state[parameter] for parameter in trained if optimizer.state.get(parameter)}
+    stateful = [parameter for parameter in trained if optimizer.state.get(parameter)]
+    if any(id(parameter) not in names for parameter in stateful):
+        raise Unsupported("the optimizer", "state", "", "it has state of a parameter that is no parameter of the cell")
+    held = {names[id(parameter)]: optimizer.state[parameter] for parameter in stateful}
     found: Arrays = {}
     for (name, ndim), state in held.items():
         found |= _moments(row, name, ndim, state, (operations or {}).get(name, ()))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import dsbridge
 from dsbridge.migrate.missing import Missing
 from dsbridge.migrate.pattern import EPOCH, STEP, Pattern
-from dsbridge.migrate.source import Source, filled
+from dsbridge.migrate.source import Source, carried, filled
 
 NORM = '''
 def clip_by_norm(gradients, limit):
@@ -77,8 +77,7 @@ def make_train_step(network, optimizer, graph=False):
 STATE = """
 def state_of(network, optimizer):
     \"\"\"Weights, statistics, moments and rates, by name.\"\"\"
-    rates = [group["lr"] for group in optimizer.param_groups]
-    return {p.name: p for p in (*network.get_parameters(), *optimizer.get_parameters(), *rates)}
+    return {**{p.name: p for p in network.get_parameters()}, **gathered(optimizer)}
 
 
 def save(folder, network, optimizer, scheduler, loader, epoch, step):
@@ -200,7 +199,8 @@ class Parts:
 def train_source(parts: Parts) -> str:
     """The text of the file."""
     schedule = parts.schedule or Source()
-    body = [parts.optimizer.definitions, schedule.definitions, "\n".join(parts.optimizer.lines), "\n".join(schedule.lines)]
+    body = [parts.optimizer.definitions, schedule.definitions, carried(["gathered"])]
+    body += ["\n".join(parts.optimizer.lines), "\n".join(schedule.lines)]
     body += [{"norm": NORM, "value": VALUE}[kind] for kind, _ in parts.pattern.clips]
     body += [_step(parts), STATE, _build(parts), _epoch(parts), _main(parts)]
     text = "\n\n\n".join(one.strip("\n") for one in body if one.strip()) + "\n"

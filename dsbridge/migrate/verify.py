@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dsbridge.errors import DsbridgeError
 from dsbridge.migrate.apart import Apart, apart
 from dsbridge.migrate.child import run_data
 from dsbridge.migrate.job import Job, Start
@@ -27,6 +28,7 @@ from dsbridge.migrate.pattern import Pattern
 from dsbridge.migrate.processes import environment
 from dsbridge.migrate.recording import Recording
 from dsbridge.migrate.replay import How, Run, replay
+from dsbridge.migrate.state import optimizer_state
 from dsbridge.model.judge import Measured, relative
 from dsbridge.model.migrated import MigratedModel
 from dsbridge.model.weights import Weights
@@ -100,7 +102,7 @@ def verify(folder: Path, recording: Recording, pattern: Pattern, migrated: Migra
     apart_at = sorted({0, steps // 2, steps - 1})
     reference = references(recording, pattern, apart_at)
     weights = migrated.weights
-    job = _job(recording, pattern, reference, weights, steps)
+    job = _job(recording, pattern, reference, weights, _states(report, reference, weights))
     with ThreadPoolExecutor(len(MODES)) as threads:
         results = list(threads.map(lambda mode: run(folder, replace(job, graph=mode[0])), MODES))
     report.losses["torch float64"] = reference.exact.losses
@@ -110,8 +112,8 @@ def verify(folder: Path, recording: Recording, pattern: Pattern, migrated: Migra
             report.add("forward-fails", "error", word, result)
             continue
         report.losses[word] = result["losses"]
-        for number, point in reference.points.items():
-            _point(report, word, number, point, result["points"].get(number), weights)
+        for number in job.starts:
+            _point(report, word, number, reference.points[number], result["points"].get(number), weights)
         _rates(report, word, recording, result["rates"])
         _whole(report, word, reference, result, weights)
     return report
@@ -146,19 +148,36 @@ def _exact(pattern: Pattern, epochs: list[int]) -> bool:
     return epochs == pattern.epochs[: len(epochs)]
 
 
-def _job(recording: Recording, pattern: Pattern, reference: Reference, weights: Weights, steps: int) -> Job:
+def _states(report: SetupReport, reference: Reference, weights: Weights) -> dict[int, dict[str, Any]]:
+    """Torch's optimizer state before each step that is taken apart, as the written optimizer has it."""
+    rows = [row for row in weights.plan.rows if len(row.sources) == len(row.targets) == 1] if weights.plan else []
+    places = {row.sources[0]: (row.targets[0], len(row.shapes[0])) for row in rows}
+    operations = {row.targets[0]: row.operations for row in rows}
+    found = {}
+    for number, point in reference.points.items():
+        names = {held: places[name] for held, name in point.names.items() if name in places}
+        try:
+            found[number] = optimizer_state(point.optimizer, names, operations)
+        except DsbridgeError as refused:
+            report.add("optimizer-differs", "error", f"step {number + 1} alone", str(refused))
+    return found
+
+
+def _job(
+    recording: Recording, pattern: Pattern, reference: Reference, weights: Weights, states: dict[int, dict[str, Any]]
+) -> Job:
     micros = [[one.numpy() for one in micro.inputs] for step in recording.steps for micro in step.micros]
     epochs, begin = [], 0
     for count in pattern.epochs:
         epochs.append(micros[begin : begin + count])
         begin += count
     starts = {}
-    for number, point in reference.points.items():
-        held = weights.arrays(weights.filled(point.before))
+    for number, state in states.items():
+        held = weights.arrays(weights.filled(reference.points[number].before))
         batches = [[one.numpy() for one in micro.inputs] for micro in recording.steps[number].micros]
-        starts[number] = Start(held, point.optimizer, point.torch_class, batches)
+        starts[number] = Start(held, batches, state)
     per_step = [len(step.micros) for step in recording.steps]
-    return Job(False, epochs, pattern.ended, per_step, starts, steps // 2, weights.plan)
+    return Job(False, epochs, pattern.ended, per_step, starts, len(per_step) // 2)
 
 
 def run(folder: Path, job: Job) -> Any:
@@ -221,8 +240,8 @@ def _point(report: SetupReport, word: str, number: int, point: Apart, got: Any, 
     """One step from torch's own state."""
     where = f"{word}, step {number + 1} alone"
     if got is None or "error" in got:
-        text = got["error"] if got else "this step was not reached"
-        report.add("optimizer-differs" if got and "Checkpoint" in text else "forward-fails", "error", where, text)
+        stage, text = (got["stage"], got["error"]) if got else ("forward", "this step was not reached")
+        report.add(f"{stage}-fails", "error", where, text)
         return
     report.judge("forward", where, relative(np.float64(point.exact.loss), got["loss"]), point.off("loss"))
     by_name = {path: name for name, path in _paths(weights)}

@@ -18,8 +18,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import ops
 
-from dsbridge.checkpoint import convert_optimizer
 from dsbridge.migrate.job import Job, Start
+from dsbridge.migrate.runtime.state import gathered, load_optimizer
 from dsbridge.model.child import run_cell
 
 
@@ -74,7 +74,6 @@ def _train(train: Any, live: Any, job: Job, epochs: list[list[Any]]) -> dict[str
             next(losses, None)  # what comes at the end of an epoch
             stepped = True
     made["weights"] = _weights(network)
-    made["state"] = {p.name: p.asnumpy() for p in optimizer.get_parameters()}
     return made
 
 
@@ -92,16 +91,13 @@ def _rates(optimizer: Any) -> list[float]:
 def _apart(train: Any, live: Any, job: Job, start: Start) -> dict[str, Any]:
     """One step from torch's own state: loss, gradients, weights after. All is as before, afterwards."""
     network, optimizer, _, train_step = live
-    held = train.state_of(network, optimizer)
+    held = {**{p.name: p for p in network.get_parameters()}, **gathered(optimizer)}
     before = {name: parameter.asnumpy().copy() for name, parameter in held.items()}
-    rates = _rates(optimizer)
-    made: dict[str, Any] = {}
+    made: dict[str, Any] = {"stage": "optimizer"}
     try:
         _assign(network, start.weights)
-        if start.optimizer is not None:
-            convert_optimizer(start.optimizer, optimizer, job.plan, torch_class=start.torch_class)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                ops.assign(group["lr"], ms.Tensor(rate, ms.float32))
+        load_optimizer(optimizer, start.optimizer)
+        made["stage"] = "forward"
         gradients_of = ms.value_and_grad(network, None, optimizer.parameters)
         gradients_of = ms.jit(gradients_of) if job.graph else gradients_of
         sums = [np.zeros(p.shape, np.float64) for p in optimizer.parameters]
