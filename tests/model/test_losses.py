@@ -63,7 +63,7 @@ WRITTEN: list[tuple[nn.Module, tuple[torch.Tensor, ...], str]] = [
     (nn.HuberLoss("sum", 0.5), (other,), 'self.loss = nn.HuberLoss(reduction="sum", delta=0.5)'),
     (nn.BCEWithLogitsLoss(), (ones,), "self.loss = nn.BCEWithLogitsLoss()"),
     (nn.CrossEntropyLoss(), (other.softmax(1),), "self.loss = nn.CrossEntropyLoss()"),
-    (nn.CrossEntropyLoss(), (labels,), "return nll_loss(ops.log_softmax(input, axis=1), target)"),
+    (nn.CrossEntropyLoss(), (labels,), "return nll_loss(log_softmax(input, axis=1), target)"),
     (nn.CrossEntropyLoss(weights), (labels,), "self.weight = ms.Parameter(ops.zeros((5,), ms.float32), requires_grad=False)"),
     (nn.TripletMarginLoss(0.5), (other, logits), "self.loss = TripletMarginLoss(margin=0.5)"),
 ]

@@ -112,8 +112,8 @@ def softmax(x: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) ->
 
 @function("log_softmax")
 def log_softmax(x: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Code:
-    """In ``dtype`` if given."""
-    return call("ops.log_softmax", x if dtype is None else code("x.astype(d)", x=x, d=dtype), axis=_axis(x, dim))
+    """A helper; in ``dtype`` if given."""
+    return call("log_softmax", x if dtype is None else code("x.astype(d)", x=x, d=dtype), axis=_axis(x, dim))
 
 
 def _axis(x: Any, dim: Any) -> Any:

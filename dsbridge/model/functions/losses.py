@@ -64,7 +64,7 @@ def cross_entropy(
 ) -> Code:
     """Labels without smoothing with a helper, as a logit that is -inf makes MindSpore's nan, and torch's is not."""
     if not target.dtype.is_floating_point and plain(label_smoothing) == 0.0:
-        log_p = call("ops.log_softmax", x, axis=min(1, x.ndim - 1))
+        log_p = call("log_softmax", x, axis=min(1, x.ndim - 1))
         return nll_loss(log_p, target, reduction=reduction, weight=weight, ignore_index=ignore_index)
     return call(
         "ops.cross_entropy", x, _labels(target), weight=weight, ignore_index=unless(ignore_index, -100),

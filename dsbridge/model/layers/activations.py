@@ -73,8 +73,8 @@ def softmax(module: nn.Softmax, seen: Seen) -> Construct:
 
 @layer(nn.LogSoftmax)
 def log_softmax(module: nn.LogSoftmax, seen: Seen) -> Construct:
-    """As Softmax."""
-    return Construct("nn.LogSoftmax", {"axis": _axis(module, seen)}, defaults={"axis": -1})
+    """A helper."""
+    return Construct("LogSoftmax", {"axis": _axis(module, seen)})
 
 
 def _axis(module: Any, seen: Seen) -> int:

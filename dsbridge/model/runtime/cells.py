@@ -9,6 +9,7 @@ from dsbridge.model.runtime.operations import (
     interpolate,
     layer_norm,
     log_sigmoid,
+    log_softmax,
     mish,
     padded_embedding,
     root,
@@ -51,6 +52,17 @@ class LogSigmoid(nn.Cell):
 
     def construct(self, x):
         return log_sigmoid(x)
+
+
+class LogSoftmax(nn.Cell):
+    """torch.nn.LogSoftmax."""
+
+    def __init__(self, axis):
+        super().__init__()
+        self.axis = axis
+
+    def construct(self, x):
+        return log_softmax(x, self.axis)
 
 
 class Softplus(nn.Cell):

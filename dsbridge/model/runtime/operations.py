@@ -108,6 +108,12 @@ def softplus(x, beta, threshold):
     return ops.where(scaled > threshold, x, soft)
 
 
+def log_softmax(x, axis):
+    """torch.nn.functional.log_softmax; the logarithm in MindSpore's own has few digits near 1, where losses are small."""
+    below = x - ops.stop_gradient(ops.amax(x, axis, True))
+    return below - ops.log(ops.exp(below).sum(axis, keepdims=True))
+
+
 def log_sigmoid(x):
     """torch.nn.functional.logsigmoid; MindSpore's own is -inf below -88, and its gradient nan."""
     return -softplus(-x, 1.0, 20.0)
