@@ -73,6 +73,11 @@ def _title(setup: TrainingSetup) -> str:
 def _model(setup: TrainingSetup, live: Materials, report: Report) -> MigratedModel | None:
     recording = setup.recorded()
     inputs = tuple(one.clone() for one in recording.steps[0].micros[0].inputs)
+    wide = [name for name, parameter in live.step.named_parameters() if parameter.dtype is torch.float64]
+    if wide:
+        text = f"{len(wide)} parameters are float64 ({wide[0]}): the cells and optimizers that are written are float32"
+        report.add("model-unsupported", "error", _first_line(live), text, "train in torch's default, float32")
+        return None
     try:
         made = convert(live.step, inputs)
     except Unsupported as refused:
@@ -88,13 +93,18 @@ def _model(setup: TrainingSetup, live: Materials, report: Report) -> MigratedMod
     return made
 
 
+def _first_line(live: Materials) -> str:
+    """File and line where the step begins."""
+    return f"{live.program.file}:{live.program.line}"
+
+
 def _loader(setup: TrainingSetup, live: Materials | None, report: Report, made: Emitted) -> Any:
     """The script's loader, live; None where it cannot be had."""
     recording = setup.recorded()
     if live is not None and None in live.program.paths:
         number = live.program.paths.index(None)
         text = f"{live.program.inputs[number]} does not come out of a loader: the script makes its batches itself"
-        report.add("not-from-loader", "error", f"{live.program.file}:{live.program.line}", text)
+        report.add("not-from-loader", "error", _first_line(live), text)
         return None
     if not isinstance(recording.loader, bytes):
         report.add("data-unsupported", "error", "loader", f"the loader cannot be pickled: {recording.loader}")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from dsbridge.migrate.child.names import Variables, fitting, input_names, leaves_of
-from dsbridge.migrate.child.tape import Entry, Made, Tape
+from dsbridge.migrate.child.tape import Entry, Made, Tape, has_history
 from dsbridge.migrate.child.where import Place
 from dsbridge.migrate.forward import Operation, Program, Ref, SizeOf, unsized
 
@@ -211,7 +211,7 @@ class _Cut:
                 if self._tape.is_earlier(tensor):
                     text = "it uses a tensor of the step before, which does not come out of the loader"
                     self._result.findings.append(("state-carried", entry.place, text))
-                elif tensor.grad_fn is not None:
+                elif has_history(tensor):
                     text = f"it uses a tensor that {type(tensor.grad_fn).__name__} made, which no call of torch was seen to do"
                     self._result.findings.append(("unseen-operation", entry.place, text))
                 name = fitting(self._variables.name(tensor) or "constant", [*self._result.modules, *self._result.tensors])
@@ -224,7 +224,7 @@ class _Cut:
 
     def _changes(self, tensor: torch.Tensor) -> bool:
         """Data that lies outside of loaders: what is held by a variable and needs no gradient may be another each time."""
-        return not self._loaded and tensor.grad_fn is None and not tensor.requires_grad
+        return not self._loaded and not has_history(tensor) and not tensor.requires_grad
 
 
 def _renumbered(value: Any, moved: dict[int, int]) -> Any:

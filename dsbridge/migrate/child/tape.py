@@ -72,6 +72,19 @@ for _method in (operator.lt, operator.le, operator.gt, operator.ge):
     setattr(Watched, f"__{_method.__name__}__", _comparing(_method))
 
 
+def has_history(tensor: torch.Tensor) -> bool:
+    """Whether an operation with a gradient made a tensor.
+
+    >>> weight = torch.ones(2, requires_grad=True)
+    >>> has_history(weight), has_history(weight * 2)
+    (False, True)
+    """
+    try:
+        return tensor.grad_fn is not None
+    except RuntimeError:  # a view made without gradients, as nn.Embedding does of its padding: torch refuses to tell
+        return False
+
+
 @dataclass(slots=True)
 class Tape:
     """Operations since the last training step began. ``decided``: where the script looked at values to decide."""
@@ -86,7 +99,7 @@ class Tape:
         """Forget what came before, but for which tensors live on that have a gradient to something."""
         with torch._C.DisableTorchFunction():  # asking a tensor is a call of torch, too
             alive = {key: one for key, one in self.before.items() if one() is not None}
-            self.before = alive | {id(one): weakref.ref(one) for one in self.kept if one.grad_fn is not None}
+            self.before = alive | {id(one): weakref.ref(one) for one in self.kept if has_history(one)}
         self.entries, self.made, self.kept = [], {}, []
 
     def is_earlier(self, tensor: torch.Tensor) -> bool:
