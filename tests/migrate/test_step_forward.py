@@ -158,3 +158,17 @@ def test_computing_with_sizes_remembers_both_sides() -> None:
     assert (rows // 2, (rows // 2).origin) == (3, ("//", rows, 2))
     assert (1 + rows).origin == ("+", 1, rows)
     assert rows * 0.5 == 3.0
+
+
+def test_a_view_whose_history_torch_refuses_to_tell_ends_no_recording() -> None:
+    """nn.Embedding makes one of its padding, without gradients; its base is written to later."""
+    base = torch.zeros(4)
+    with torch.no_grad():
+        view = base[1:3]
+    base.mul_(torch.ones(4, requires_grad=True))
+    with pytest.raises(RuntimeError, match="view was created in no_grad mode"):
+        _ = view.grad_fn
+    tape = Tape()
+    tape.kept += [view, base]
+    tape.clear()
+    assert [one() for one in tape.before.values()] == [base] and not tape.kept

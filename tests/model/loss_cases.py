@@ -95,6 +95,8 @@ def _classes() -> Cases:
         found |= _each(F.cross_entropy, x, likely, weight=weights, label_smoothing=0.1)
     return found | {
         "cross_entropy far out": (lambda a, i: F.cross_entropy(a * 100, i), (logits, labels)),
+        "cross_entropy of sure logits": (F.cross_entropy, (logits + 9.0 * F.one_hot(labels, 5), labels)),
+        "log_softmax of sure logits": (lambda a: a.log_softmax(1).amax(1).mean(), (logits + 9.0 * F.one_hot(labels, 5),)),
         "cross_entropy of bytes": (lambda a, i: F.cross_entropy(a, i) + F.nll_loss(a, i), (logits, labels.byte())),
         "cross_entropy of wide probabilities": (lambda a, p: F.cross_entropy(a, p.double()), (logits, chances)),
         "cross_entropy of none but ignored": (lambda a, i: F.cross_entropy(a, i, ignore_index=2), (logits, labels * 0 + 2)),

@@ -32,6 +32,10 @@ WRONG = {
     "hinge_embedding_loss": ("target == -1", "target < 0", "hinge_embedding_loss(margin=0.7)"),
     "multi_margin_loss": (".masked_fill(ops.arange(x.shape[-1]) == index, 0.0)", "", "multi_margin_loss()"),
     "multilabel_margin_loss": ("== 0).unsqueeze", "<= 1).unsqueeze", "multilabel_margin_loss()"),
+    "log_softmax": (
+        "return below - ops.log(ops.exp(below).sum(axis, keepdims=True))", "return ops.log_softmax(x, axis)",
+        "cross_entropy of sure logits",
+    ),
     "log_sigmoid": ("return -softplus(-x, 1.0, 20.0)", "return ops.logsigmoid(x)", "multilabel_soft_margin_loss far out"),
     "root": (
         "return ops.sqrt(x.masked_fill(zero, 1.0)).masked_fill(zero, 0.0)", "return ops.sqrt(x)", "norms of zeros",

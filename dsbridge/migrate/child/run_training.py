@@ -57,6 +57,8 @@ def _train(train: Any, live: Any, job: Job, epochs: list[list[Any]]) -> dict[str
     network, optimizer, scheduler, train_step = live
     made: dict[str, Any] = {"losses": [], "rates": [], "points": {}, "saved": {}}
     steps, stepped = 0, True
+    gradients_of = ms.value_and_grad(network, None, optimizer.parameters)
+    gradients_of = ms.jit(gradients_of) if job.graph else gradients_of
     for number, micros in enumerate(epochs):
         ends = number + 1 < len(epochs) or job.ended
         losses = train.epoch_of(_tensors(micros), len(micros) if ends else None, train_step, scheduler)
@@ -64,7 +66,7 @@ def _train(train: Any, live: Any, job: Job, epochs: list[list[Any]]) -> dict[str
             if stepped:
                 made["rates"].append(_rates(optimizer))
                 if steps in job.starts:
-                    made["points"][steps] = _apart(train, live, job, job.starts[steps])
+                    made["points"][steps] = _apart(train, live, gradients_of, job.starts[steps])
             loss, stepped = next(losses)
             made["losses"].append(float(loss.asnumpy()))
             steps += bool(stepped)
@@ -88,7 +90,7 @@ def _rates(optimizer: Any) -> list[float]:
     return [float(np.asarray(_number(group["lr"]))) for group in optimizer.param_groups]
 
 
-def _apart(train: Any, live: Any, job: Job, start: Start) -> dict[str, Any]:
+def _apart(train: Any, live: Any, gradients_of: Any, start: Start) -> dict[str, Any]:
     """One step from torch's own state: loss, gradients, weights after. All is as before, afterwards."""
     network, optimizer, _, train_step = live
     held = {**{p.name: p for p in network.get_parameters()}, **gathered(optimizer)}
@@ -98,8 +100,6 @@ def _apart(train: Any, live: Any, job: Job, start: Start) -> dict[str, Any]:
         _assign(network, start.weights)
         load_optimizer(optimizer, start.optimizer)
         made["stage"] = "forward"
-        gradients_of = ms.value_and_grad(network, None, optimizer.parameters)
-        gradients_of = ms.jit(gradients_of) if job.graph else gradients_of
         sums = [np.zeros(p.shape, np.float64) for p in optimizer.parameters]
         made["loss"] = 0.0
         statistics = {path: p.asnumpy().copy() for path, p in run_cell.parameters(network)}
