@@ -223,11 +223,13 @@ def _spelled(path: str) -> str:
 
 
 def _frozen(live: Materials, migrated: MigratedModel) -> list[str]:
+    """What model.py trains and the script does not: parameters that get no gradient."""
     named = dict(live.step.named_parameters())
+    trained = {parameter.name for parameter in migrated.cell.trainable_params()}
     return [
         migrated.name_map[name]
         for name, parameter in named.items()
-        if not parameter.requires_grad and name in migrated.name_map
+        if not parameter.requires_grad and name in migrated.name_map and migrated.name_map[name] in trained
     ]
 
 

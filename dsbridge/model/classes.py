@@ -35,6 +35,7 @@ class CellClass:
     base: str = "nn.Cell"
     defaults: dict[str, Any] = field(default_factory=dict)
     ties: list[tuple[ast.expr, ast.expr]] = field(default_factory=list)
+    frozen: list[ast.stmt] = field(default_factory=list)
 
 
 def classes(instances: Sequence[Instance], taken: set[str]) -> list[CellClass]:

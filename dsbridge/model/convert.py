@@ -24,6 +24,7 @@ from dsbridge.model.classes import CellClass, classes
 from dsbridge.model.construct import Cells
 from dsbridge.model.conversion import ConversionReport
 from dsbridge.model.extend import load_plugins
+from dsbridge.model.frozen import freezing
 from dsbridge.model.layers.registry import is_leaf
 from dsbridge.model.recorder import record
 from dsbridge.model.trees import SEQUENTIAL, Builder, Instance, LayerRefused
@@ -57,6 +58,8 @@ def draft(
     used = builder.helpers()
     made = classes(builder.instances, {"Parameter", *RESERVED, *used})
     _tie(model, made[-1], builder)
+    own = {id(p) for one in builder.instances for p in one.module.parameters(recurse=False)}
+    made[-1].frozen = freezing(model, builder.spell(model), own, builder.unused)
     _note_modules(report, model, builder, opened)
     cls = type(model)
     title = f"{cls.__name__}, converted from {cls.__module__}.{cls.__qualname__}."

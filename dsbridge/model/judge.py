@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,3 +98,10 @@ def judge_gradients(report: ParityReport, where: str, exact: Any, yardsticks: li
         error, own = np.linalg.norm(got[path] - exact[path]), max(side[path] for side in yardsticks)
         if error > FACTOR * own + 1e-4 * size + FLOOR * whole:
             report.add("gradients-differ", "error", f"{where}, {path}", f"off by {error:.2g} of {size:.2g}")
+
+
+def judge_frozen(report: Report, where: str, frozen: Iterable[str], got: Collection[str]) -> None:
+    """What does not train in torch must not get a gradient. Both are structural paths of the cell."""
+    trained = [path for path in frozen if path in got]
+    if trained:
+        report.add("frozen-trains", "error", where, f"{len(trained)} frozen parameters train: {', '.join(trained[:5])}")

@@ -49,7 +49,7 @@ def statement(node: ast.stmt, indent: str = "") -> Iterator[str]:
             yield f"{indent}else:"
             yield from block(node.orelse, indent + STEP)
     elif isinstance(node, ast.For):
-        yield f"{indent}for {_bare(node.target)} in {ast.unparse(node.iter)}:"
+        yield from expression(node.iter, indent, f"for {_bare(node.target)} in ", ":")
         yield from block(node.body, indent + STEP)
     else:
         yield from (indent + line for line in ast.unparse(node).splitlines())

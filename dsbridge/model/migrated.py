@@ -18,7 +18,7 @@ from dsbridge.frameworks.detect import require_mindspore, require_torch
 from dsbridge.model.conversion import ConversionReport
 from dsbridge.model.convert import Draft, draft, load_source
 from dsbridge.model.glance import glance
-from dsbridge.model.judge import ParityReport
+from dsbridge.model.judge import ParityReport, judge_frozen
 from dsbridge.model.parity import parity_page, verify_script
 from dsbridge.model.verify import Subject, verify
 from dsbridge.model.weights import Weights, state_of
@@ -60,6 +60,8 @@ class MigratedModel(Reported):
             wrong = glance(module, self.cell, made.arguments, self._inputs, self._kwargs)
             if wrong:
                 self.report.add("differs-at-once", "error", self.root, f"on the example's inputs, in eval mode, {wrong}")
+        trained = {path for path, parameter in self.cell.parameters_and_names() if parameter.requires_grad}
+        judge_frozen(self.report, self.root, self.weights.frozen(module), trained)
         self.cell.set_train(module.training)
         self.parity: ParityReport | None = None
 

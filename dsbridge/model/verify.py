@@ -18,7 +18,7 @@ from dsbridge.model.calls import passed
 from dsbridge.model.convert import Draft
 from dsbridge.model.divergence import first_difference
 from dsbridge.model.jobs import Job, in_both_modes
-from dsbridge.model.judge import Measured, ParityReport, judge_gradients, judge_outputs, outputs_of, relative
+from dsbridge.model.judge import Measured, ParityReport, judge_frozen, judge_gradients, judge_outputs, outputs_of, relative
 from dsbridge.model.sizes import other_sizes
 from dsbridge.model.steady import Example, Steady, steady
 from dsbridge.model.weights import Weights, state_of
@@ -86,6 +86,7 @@ def _compare(report: ParityReport, run: _Run, found: Steady) -> bool:
     """Outputs, gradients, statistics. Returns whether the cell has something random, which was switched off for it."""
     quieted = False
     exact, single = found.exact, found.single
+    frozen = run.weights.frozen(run.subject.model)
     _sensitive(report, run, exact)
     for word, (got,) in in_both_modes([run.job(exact.along)]):
         where = f"{run.name}, {word}"
@@ -97,7 +98,9 @@ def _compare(report: ParityReport, run: _Run, found: Steady) -> bool:
         if run.example.training:
             _statistics(report, where, run, exact, single, got)
         gradients = {key[5:]: value for key, value in got.items() if key.startswith("grad:")}
-        judge_gradients(report, where, found.expected, found.yardsticks, gradients)
+        judge_frozen(report, where, frozen, gradients)
+        trained = {path: array for path, array in gradients.items() if path not in frozen}
+        judge_gradients(report, where, found.expected, found.yardsticks, trained)
     return quieted
 
 

@@ -78,6 +78,12 @@ class Weights:
         made = carried(found.rows, {name: to_numpy(tensor) for name, tensor in state.items()})
         return {found.paths.get(name, name): array for name, array in made.items()}
 
+    def frozen(self, model: torch.nn.Module) -> list[str]:
+        """The cell's structural paths of a model's parameters that do not train, and of what holds a part of one."""
+        names = {name for name, p in model.named_parameters(remove_duplicate=False) if not p.requires_grad}
+        rows = self.plan.rows if self.plan else []
+        return [self.paths.get(to, to) for row in rows if not names.isdisjoint(row.sources) for to in row.targets]
+
     def gradients(self, model: torch.nn.Module, gradients: Mapping[str, Any]) -> Arrays:
         """Gradients of a model's parameters by the cell's: they travel the way of the weights."""
         named = dict(model.named_parameters(remove_duplicate=False))

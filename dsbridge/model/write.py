@@ -67,6 +67,7 @@ def _init(made: CellClass) -> Iterator[ast.stmt]:
             yield _attribute(name, written(child))
     for target, source in made.ties:
         yield ast.Assign([target], source, lineno=0)
+    yield from made.frozen
 
 
 def _attribute(name: str, value: ast.expr) -> ast.stmt:

@@ -156,8 +156,11 @@ def run(job):
                 trained[path] = parameter
 
         total = Total(network, along)
-        step = ms.value_and_grad(total, None, ms.ParameterTuple(trained.values()), has_aux=True)
-        (_, outputs), gradients = step(*inputs)
+        if trained:
+            step = ms.value_and_grad(total, None, ms.ParameterTuple(trained.values()), has_aux=True)
+            (_, outputs), gradients = step(*inputs)
+        else:
+            (_, outputs), gradients = total(*inputs), ()
         by_identity = {id(parameter): gradient for parameter, gradient in zip(trained.values(), gradients, strict=True)}
         for path, parameter in found.items():
             if id(parameter) in by_identity:  # a tied one under each of its paths
