@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import json
 import pickle
 import sys
 from dataclasses import dataclass, field, replace
@@ -21,6 +23,7 @@ from dsbridge.migrate.replay import How, Materials, replay
 from dsbridge.migrate.schedule import schedule_source
 from dsbridge.migrate.setup import TrainingSetup, main_module
 from dsbridge.migrate.source import Source
+from dsbridge.migrate.state import planned_state
 from dsbridge.migrate.train_source import Parts, train_source
 from dsbridge.model.migrated import MigratedModel, convert
 from dsbridge.report import Report
@@ -52,6 +55,7 @@ def emitted(setup: TrainingSetup, report: Report) -> Emitted:
     program = live.program if live is not None else None
     made.files["data.py"], made.arrays = _data(setup, program, loader, missing, made.imports)
     made.files["train.py"] = train_source(parts)
+    made.files["state.json"] = json.dumps({"epoch": setup.epoch, "step": setup.step}) + "\n"
     if loader is not None and setup.recording is not None:
         made.binary["loader.pkl"] = setup.recording.loader  # type: ignore[assignment]
         made.binary["generators.pkl"] = pickle.dumps(_generators(setup))
@@ -157,6 +161,7 @@ def _parts(setup: TrainingSetup, live: Materials | None, made: Emitted, report: 
         scheduler = live.schedulers.get(setup.pattern.scheduler)
         optimizer = _source(report, "optimizer-unsupported", type(live.optimizer).__name__, "make_optimizer(network)",
                             lambda: optimizer_source(live.optimizer, names), _made_at(setup))  # fmt: skip
+        _gathered(live, made, report)
         if scheduler is not None:
             schedule = _source(report, "schedule-unsupported", type(scheduler).__name__, "make_scheduler(optimizer)",
                                lambda: schedule_source(scheduler, live.optimizer))  # fmt: skip
@@ -175,8 +180,22 @@ def _parts(setup: TrainingSetup, live: Materials | None, made: Emitted, report: 
         epochs=setup.recorded().wanted_epochs or max(1, len(setup.pattern.epochs)),
         evaluated=_evaluated(live) if live is not None else [],
         frozen=_frozen(live, made.migrated) if live is not None and made.migrated is not None else [],
-        start=(setup.epoch, setup.step),
+        begun="optimizer.npz" in made.binary,
     )
+
+
+def _gathered(live: Materials, made: Emitted, report: Report) -> None:
+    """optimizer.npz: what the optimizer had gathered before the first step, if anything."""
+    assert made.migrated is not None
+    try:
+        state = planned_state(live.optimizer, live.names, made.migrated.weights.plan)
+    except Unsupported as refused:
+        report.add("optimizer-unsupported", "error", type(live.optimizer).__name__, str(refused))
+        return
+    if state:
+        held = io.BytesIO()
+        np.savez(held, **state)
+        made.binary["optimizer.npz"] = held.getvalue()
 
 
 def _made_at(setup: TrainingSetup) -> str:

@@ -79,7 +79,7 @@ class SetupPlan(Reported):
         return verify(Path(folder), self.setup.recorded(), self.setup.pattern, self._made.migrated, steps)
 
     def write(self, folder: str | os.PathLike[str]) -> None:
-        """Write model.py, data.py, train.py, weights.safetensors, state.json, what they load, PARITY.md and verify.py.
+        """Write model.py, data.py, train.py, weights, state.json, optimizer.npz if it has a state, PARITY.md and verify.py.
 
         The folder is made. Files of a setup that cannot be moved whole stop where something is missing. Raises
         ``VerificationError`` if ``verify`` found a difference.

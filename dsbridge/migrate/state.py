@@ -9,6 +9,7 @@ import numpy as np
 
 from dsbridge.checkpoint.optimizer_links import lay_out
 from dsbridge.checkpoint.optimizer_table import Recipe, recipe
+from dsbridge.checkpoint.plan import CheckpointPlan
 from dsbridge.checkpoint.rows import Operation
 from dsbridge.errors import Unsupported
 from dsbridge.frameworks import torch_tensors
@@ -49,6 +50,21 @@ def optimizer_state(optimizer: Any, names: Names, operations: Mapping[str, Seque
         step = _step(row, {name: int(state.get("step", 0)) for (name, _), state in held.items()})
         found |= {counter.attribute: np.array(counter.value(step, (0.0, 0.0)), np.int32) for counter in row.counters}
     return found
+
+
+def planned_state(optimizer: Any, names: Mapping[int, str], plan: CheckpointPlan | None) -> Arrays:
+    """The same by the plan that brought the weights into the cell (None: there were none).
+
+    ``names``: id(parameter) -> torch's name. Raises ``Unsupported`` as ``optimizer_state`` does.
+
+    >>> import torch
+    >>> planned_state(torch.optim.SGD([torch.nn.Parameter(torch.ones(2))]), {}, None)
+    {}
+    """
+    rows = [row for row in plan.rows if len(row.sources) == len(row.targets) == 1] if plan else []
+    places = {row.sources[0]: (row.targets[0], len(row.shapes[0])) for row in rows}
+    found = {held: places[name] for held, name in names.items() if name in places}
+    return optimizer_state(optimizer, found, {row.targets[0]: row.operations for row in rows})
 
 
 def _moments(row: Recipe, name: str, ndim: int, state: Mapping[str, Any], operations: Sequence[Operation]) -> Arrays:

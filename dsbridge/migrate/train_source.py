@@ -152,7 +152,8 @@ def main():
 
     network, optimizer, scheduler, train_step = build(arguments.graph)
     loader = data.loader(arguments.native)
-    epoch, step = {start}
+    state = json.loads((HERE / "state.json").read_text())
+    epoch, step = state["epoch"], state["step"]
     if arguments.resume:
         epoch, step = resume(arguments.resume, network, optimizer, scheduler, loader)
     while epoch < arguments.epochs:
@@ -175,7 +176,7 @@ if __name__ == "__main__":
 @dataclass(slots=True)
 class Parts:
     """What a ``train.py`` is made of. ``evaluated``: cells that stay in eval mode; ``frozen``: parameters without gradients;
-    ``start``: epochs and steps done; ``begun``: lines that load the optimizer's state."""
+    ``begun``: the optimizer has a state, which is in optimizer.npz."""
 
     title: str
     model: str
@@ -186,8 +187,7 @@ class Parts:
     epochs: int
     evaluated: list[str] = field(default_factory=list)
     frozen: list[str] = field(default_factory=list)
-    start: tuple[int, int] = (0, 0)
-    begun: tuple[str, ...] = ()
+    begun: bool = False
     missing: Missing = field(default_factory=Missing)
 
     @property
@@ -199,7 +199,11 @@ class Parts:
 def train_source(parts: Parts) -> str:
     """The text of the file."""
     schedule = parts.schedule or Source()
-    body = [parts.optimizer.definitions, schedule.definitions, carried(["gathered"])]
+    body = [
+        parts.optimizer.definitions,
+        schedule.definitions,
+        carried(["gathered", *(["load_optimizer"] if parts.begun else [])]),
+    ]
     body += ["\n".join(parts.optimizer.lines), "\n".join(schedule.lines)]
     body += [{"norm": NORM, "value": VALUE}[kind] for kind, _ in parts.pattern.clips]
     body += [_step(parts), STATE, _build(parts), _epoch(parts), _main(parts)]
@@ -224,7 +228,7 @@ def _build(parts: Parts) -> str:
         names = "".join(f'        "{name}",\n' for name in parts.frozen)
         frozen.append("    frozen = {\n" + names + "    }\n    for parameter in network.trainable_params():\n")
         frozen.append("        parameter.requires_grad = parameter.name not in frozen\n")
-    begun = "".join(f"    {line}\n" for line in parts.begun)
+    begun = '    load_optimizer(optimizer, dict(np.load(HERE / "optimizer.npz")))\n' if parts.begun else ""
     scheduler = "make_scheduler(optimizer)" if parts.schedule else "None"
     return filled(BUILD, frozen="".join(frozen), scheduler=scheduler, begun=begun)
 
@@ -239,9 +243,7 @@ def _epoch(parts: Parts) -> str:
 
 
 def _main(parts: Parts) -> str:
-    epoch, step = parts.start
-    missing = parts.missing.block("main", "    ")
-    return filled(MAIN, missing=missing, model=parts.model, epochs=parts.epochs, start=f"{epoch}, {step}")
+    return filled(MAIN, missing=parts.missing.block("main", "    "), model=parts.model, epochs=parts.epochs)
 
 
 def _head(parts: Parts, text: str, imports: set[str]) -> str:

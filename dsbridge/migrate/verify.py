@@ -28,7 +28,7 @@ from dsbridge.migrate.pattern import Pattern
 from dsbridge.migrate.processes import environment
 from dsbridge.migrate.recording import Recording
 from dsbridge.migrate.replay import How, Run, replay
-from dsbridge.migrate.state import optimizer_state
+from dsbridge.migrate.state import planned_state
 from dsbridge.model.judge import Measured, relative
 from dsbridge.model.migrated import MigratedModel
 from dsbridge.model.weights import Weights
@@ -150,14 +150,10 @@ def _exact(pattern: Pattern, epochs: list[int]) -> bool:
 
 def _states(report: SetupReport, reference: Reference, weights: Weights) -> dict[int, dict[str, Any]]:
     """Torch's optimizer state before each step that is taken apart, as the written optimizer has it."""
-    rows = [row for row in weights.plan.rows if len(row.sources) == len(row.targets) == 1] if weights.plan else []
-    places = {row.sources[0]: (row.targets[0], len(row.shapes[0])) for row in rows}
-    operations = {row.targets[0]: row.operations for row in rows}
     found = {}
     for number, point in reference.points.items():
-        names = {held: places[name] for held, name in point.names.items() if name in places}
         try:
-            found[number] = optimizer_state(point.optimizer, names, operations)
+            found[number] = planned_state(point.optimizer, point.names, weights.plan)
         except DsbridgeError as refused:
             report.add("optimizer-differs", "error", f"step {number + 1} alone", str(refused))
     return found
@@ -183,7 +179,7 @@ def _job(
 def run(folder: Path, job: Job) -> Any:
     """The result of a job, or the text of an error. The folder is left as it is."""
     with tempfile.TemporaryDirectory(prefix="dsbridge-migrate-") as scratch:
-        for name in ("model.py", "train.py", "data.py", "weights.safetensors", "optimizer.npz"):
+        for name in ("model.py", "train.py", "data.py", "weights.safetensors", "optimizer.npz", "state.json"):
             if (folder / name).exists():
                 shutil.copy(folder / name, scratch)
         files = Path(scratch) / "job.pkl", Path(scratch) / "result.pkl"
