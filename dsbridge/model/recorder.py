@@ -21,7 +21,9 @@ from dsbridge.errors import Unsupported
 from dsbridge.model.calls import each, named, positional
 from dsbridge.model.copies import copied
 from dsbridge.model.frames import Frame, leaves, swapped
-from dsbridge.model.nodes import CALL, MODULE, NUMBER, SIZE, STATE, Node, TracedInt, plain, traced
+from dsbridge.model.hooks import no_engine, refuse_hooking, refuse_hooks
+from dsbridge.model.kept import Kept, Writes
+from dsbridge.model.nodes import CALL, MODULE, NUMBER, SIZE, STATE, Node, Place, TracedInt, plain, traced
 from dsbridge.model.source import Places, lost, statement
 
 IsLeaf = Callable[[str, torch.nn.Module], bool]  # by path
@@ -56,7 +58,8 @@ class Recording:
 class Recorder(TorchFunctionMode):
     """Records while it is active."""
 
-    def __init__(self, model: torch.nn.Module, is_leaf: IsLeaf, dynamic: bool = True) -> None:
+    def __init__(self, model: torch.nn.Module, original: torch.nn.Module, is_leaf: IsLeaf, dynamic: bool = True) -> None:
+        """``model``: a copy of ``original``, which is not touched."""
         super().__init__()
         self._model, self._is_leaf, self._dynamic = model, is_leaf, dynamic
         self._frames: list[Frame | None] = []  # None: within a leaf, where nothing is recorded
@@ -67,6 +70,7 @@ class Recorder(TorchFunctionMode):
         self._below: dict[int, dict[int, str]] = {}
         self._prepared: set[int] = set()
         self._prepare("", model)
+        self._kept, self._moved = Kept.of(model, original, is_leaf), set[int]()
 
     def _prepare(self, path: str, module: torch.nn.Module) -> None:
         """Have a module's forward recorded; numbers among its attributes remember whose they are."""
@@ -75,7 +79,6 @@ class Recorder(TorchFunctionMode):
         self._prepared.add(id(module))
         leaf = self._is_leaf(path, module)
         if type(module) not in CONTAINERS:  # a subclass may have a forward of its own
-            _refuse_hooks(path, module)
             forward = module.forward
             wrap = self._leaf_forward if leaf else self._forward
             module.forward = wrap(module, forward)  # the copy is ours
@@ -89,8 +92,10 @@ class Recorder(TorchFunctionMode):
 
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Call the model."""
-        with self, self._autograd_functions(), _masks_as_given():
-            return self._model(*args, **kwargs)
+        with self, self._autograd_functions(), _masks_as_given(), no_engine(self._within):
+            result = self._model(*args, **kwargs)
+        self._kept.refuse_changes(self._moved)
+        return result
 
     # ---- modules
 
@@ -169,6 +174,10 @@ class Recorder(TorchFunctionMode):
         what = f"call of {path}"
         return Node(MODULE, path, outer.values(args, place, what), outer.value(kwargs, place, what), place)
 
+    def _within(self) -> tuple[str, Place]:
+        """The module whose forward is under way, and the line."""
+        return next((frame.path for frame in reversed(self._frames) if frame is not None), ""), self._places.here()
+
     # ---- functions
 
     @contextmanager
@@ -215,10 +224,16 @@ class Recorder(TorchFunctionMode):
         if name in ASKING:
             return func(*plain(args), **plain(kwargs))
         place = self._places.here()
+        refuse_hooking(frame.path, name, place)
         if lost(name):
             raise Unsupported(frame.path, name, str(place), f"torch does not say that it was given {lost(name)}=")
         node = Node(CALL, name, frame.values(args, place, name), frame.value(kwargs, place, name), place)  # before it writes
+        writes = Writes(leaves((args, kwargs)), lambda tensor: id(tensor) in self._state)
         result = func(*plain(args), **plain(kwargs))
+        if name == "batch_norm":  # its helper moves the statistics, too
+            self._moved.update(id(leaf) for leaf in leaves((args[1:3], kwargs)))
+        else:
+            writes.refuse(frame.path, name, place)
         tensors = [leaf for leaf in leaves(result) if isinstance(leaf, torch.Tensor)]
         if tensors:
             frame.result(result, node)
@@ -301,9 +316,10 @@ def record(
 
     Raises ``Unsupported`` for what a Cell cannot do, with module path, operation and source line.
     """
+    refuse_hooks(model)
     own, own_args, own_kwargs = copied(model), *copy.deepcopy((tuple(args), dict(kwargs)))
     own.train(training)
-    recorder = Recorder(own, is_leaf, dynamic)
+    recorder = Recorder(own, model, is_leaf, dynamic)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         recorder.run(own_args, own_kwargs)
     return recorder.recording
@@ -355,11 +371,3 @@ def _named_state(model: torch.nn.Module) -> dict[int, list[str]]:
             if isinstance(value, torch.Tensor):
                 found.setdefault(id(value), []).append(f"{path}.{name}" if path else name)
     return found
-
-
-def _refuse_hooks(path: str, module: torch.nn.Module) -> None:
-    for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"):
-        if getattr(module, kind, None):
-            raise Unsupported(
-                path, kind.strip("_"), "", "what hooks do is not seen in forward", "remove them, or write them into forward"
-            )

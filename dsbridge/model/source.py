@@ -8,7 +8,7 @@ import linecache
 import os
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -38,7 +38,7 @@ class Statement:
 def _statements(file: str) -> dict[int, Statement]:
     """Each line of a file and the innermost simple statement on it."""
     found: dict[int, Statement] = {}
-    for node in ast.walk(_tree(file)):
+    for node in ast.walk(syntax(file)):
         if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.Expr)):
             said = _targets(node)
             for line in range(node.lineno, (node.end_lineno or node.lineno) + 1):
@@ -87,16 +87,37 @@ def defined(cls: type) -> str:
     return f"{'/'.join((file or '').split(os.sep)[-2:])}:{line}"
 
 
+def functions(cls: type) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """The methods of a class and of those it comes from, each with its file; none where there is no source.
+
+    >>> any(function.name == "forward" for _, function in functions(torch.nn.Linear))
+    True
+    """
+    for one in cls.__mro__:
+        if one is torch.nn.Module:
+            return
+        for value in vars(one).values():
+            code = getattr(value, "__code__", None)
+            if code is None:
+                continue
+            for node in ast.walk(syntax(code.co_filename)):
+                if not isinstance(node, ast.FunctionDef):
+                    continue
+                if code.co_firstlineno in (node.lineno, *(one.lineno for one in node.decorator_list)):
+                    yield code.co_filename, node
+
+
 def _class_line(file: str, name: str, inside: int) -> int:
     """The line of the class statement around a line; the line itself where the source has no class of that name."""
-    for node in ast.walk(_tree(file)):
+    for node in ast.walk(syntax(file)):
         if isinstance(node, ast.ClassDef) and node.name == name and node.lineno <= inside <= (node.end_lineno or 0):
             return node.lineno
     return inside
 
 
 @lru_cache(maxsize=256)
-def _tree(file: str) -> ast.Module:
+def syntax(file: str) -> ast.Module:
+    """The syntax tree of a file; an empty one where there is no source."""
     try:
         return ast.parse("".join(linecache.getlines(file)))
     except (SyntaxError, ValueError):
