@@ -162,6 +162,13 @@ class Frame:
                 "register it as a buffer",
             )  # fmt: skip
         with torch._C.DisableTorchFunction():
+            if tensor.requires_grad:
+                text = "it uses a tensor that trains and is nobody's attribute"
+                raise Unsupported(self.path, what, str(place), text, "make it a parameter in the constructor")
+            if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+                raise Unsupported(
+                    self.path, what, str(place), "it is transformed (torch.func, vmap)", "write it for whole batches"
+                )
             return Node(CALL, "constant", (tensor.detach().tolist(), dtype), place=place)
 
     def finish(self, value: Any, numbers: bool) -> list[Any]:

@@ -78,6 +78,9 @@ class Recorder(TorchFunctionMode):
             return
         self._prepared.add(id(module))
         leaf = self._is_leaf(path, module)
+        if isinstance(module, torch.jit.ScriptModule):
+            text = "its forward is compiled, which nobody can watch"
+            raise Unsupported(path, type(module).__name__, "", text, "convert the module that was scripted or traced")
         if type(module) not in CONTAINERS:  # a subclass may have a forward of its own
             forward = module.forward
             wrap = self._leaf_forward if leaf else self._forward
@@ -317,7 +320,9 @@ def record(
     Raises ``Unsupported`` for what a Cell cannot do, with module path, operation and source line.
     """
     refuse_hooks(model)
-    own, own_args, own_kwargs = copied(model), *copy.deepcopy((tuple(args), dict(kwargs)))
+    own_args = tuple(map(copy.deepcopy, args))  # one by one: a tensor that is given twice stands for two
+    own_kwargs = {name: copy.deepcopy(value) for name, value in kwargs.items()}
+    own = copied(model)
     own.train(training)
     recorder = Recorder(own, model, is_leaf, dynamic)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
