@@ -199,11 +199,8 @@ class Parts:
 def train_source(parts: Parts) -> str:
     """The text of the file."""
     schedule = parts.schedule or Source()
-    body = [
-        parts.optimizer.definitions,
-        schedule.definitions,
-        carried(["gathered", *(["load_optimizer"] if parts.begun else [])]),
-    ]
+    state = carried(["gathered", "load_optimizer"] if parts.begun else ["gathered"])
+    body = [parts.optimizer.definitions, schedule.definitions, state]
     body += ["\n".join(parts.optimizer.lines), "\n".join(schedule.lines)]
     body += [{"norm": NORM, "value": VALUE}[kind] for kind, _ in parts.pattern.clips]
     body += [_step(parts), STATE, _build(parts), _epoch(parts), _main(parts)]

@@ -150,13 +150,16 @@ def _exact(pattern: Pattern, epochs: list[int]) -> bool:
 
 def _states(report: SetupReport, reference: Reference, weights: Weights) -> dict[int, dict[str, Any]]:
     """Torch's optimizer state before each step that is taken apart, as the written optimizer has it."""
-    found = {}
-    for number, point in reference.points.items():
-        try:
-            found[number] = planned_state(point.optimizer, point.names, weights.plan)
-        except DsbridgeError as refused:
-            report.add("optimizer-differs", "error", f"step {number + 1} alone", str(refused))
-    return found
+    found = {number: _state(report, number, point, weights) for number, point in reference.points.items()}
+    return {number: state for number, state in found.items() if state is not None}
+
+
+def _state(report: SetupReport, number: int, point: Apart, weights: Weights) -> dict[str, Any] | None:
+    try:
+        return planned_state(point.optimizer, point.names, weights.plan)
+    except DsbridgeError as refused:
+        report.add("optimizer-differs", "error", f"step {number + 1} alone", str(refused))
+        return None
 
 
 def _job(

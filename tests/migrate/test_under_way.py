@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import dsbridge as dsb
+from dsbridge.migrate.setup_plan import verify_written
 
 
 def setup_after(steps: int, make: Any = torch.optim.AdamW) -> dsb.migrate.TrainingSetup:
@@ -69,4 +70,4 @@ def test_it_goes_on_as_torch_does(tmp_path: Path, make: Any) -> None:
     plan.write(tmp_path)
     text = (tmp_path / "train.py").read_text()
     (tmp_path / "train.py").write_text(text.replace("    load_optimizer(optimizer, dict", "    dict"))
-    assert dsb.migrate.verify_written(tmp_path, 10).stage == "optimizer"
+    assert verify_written(tmp_path, 10).stage == "optimizer"
