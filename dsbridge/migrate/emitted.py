@@ -257,5 +257,5 @@ def _no_model(title: str, missing: Missing) -> str:
     stops = "\n".join(line for text in lines for line in raising(text, "        "))
     return (
         f'"""{title}\n\nWritten by dsbridge {dsbridge.__version__}.\n"""\n\nfrom mindspore import nn\n\n\n'
-        f"class TrainStep(nn.Cell):\n    def construct(self, *batch):\n{stops}\n"
+        f"class TrainStep(nn.Cell):\n    def __init__(self):\n{stops}\n"
     )
