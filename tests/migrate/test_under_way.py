@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,5 +70,6 @@ def test_it_goes_on_as_torch_does(tmp_path: Path, make: Any) -> None:
     assert report.ok, report
     plan.write(tmp_path)
     text = (tmp_path / "train.py").read_text()
-    (tmp_path / "train.py").write_text(text.replace("    load_optimizer(optimizer, dict", "    dict"))
+    (line,) = re.findall(r"    load_optimizer\(.*\n", text)
+    (tmp_path / "train.py").write_text(text.replace(line, ""))
     assert verify_written(tmp_path, 10).stage == "optimizer"
