@@ -249,7 +249,7 @@ def _head(parts: Parts, text: str, imports: set[str]) -> str:
     others = {line for line in imports - standard if not line.startswith(("from mindspore import", "import mindspore as"))}
     others |= {"import data", "import mindspore as ms", "from model import TrainStep", "from tqdm import tqdm"}
     others |= {"import numpy as np"} if re.search(r"\bnp\.", text) else set()
-    used = [name for name in ("nn", "ops") if re.search(rf"\b{name}\.", text)]
+    used = [name for name in ("nn", "ops") if re.search(rf"(?<![.\w]){name}\.", text)]
     others |= {f"from mindspore import {', '.join(used)}"}
     constants = ["HERE = Path(__file__).resolve().parent"]
     constants += [f"ACCUMULATE = {parts.pattern.accumulate}  # batches a step"] if parts.several else []

@@ -20,7 +20,20 @@ from mindspore import ops
 
 from dsbridge.migrate.job import Job, Start
 from dsbridge.migrate.runtime.state import gathered, load_optimizer
-from dsbridge.model.child import run_cell
+
+
+def loaded(name: str, path: Path) -> Any:
+    """Import a file under a name."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# without its package, which imports torch: half of what this process would take
+run_cell = loaded("run_cell", Path(__file__).parents[2] / "model" / "child" / "run_cell.py")
 
 
 class Idle:
@@ -141,12 +154,7 @@ def _assign(network: Any, arrays: dict[str, Any]) -> None:
 def quiet_model(path: Path) -> None:
     """Import model.py without anything random in it, under the name by which train.py imports it."""
     quiet, _ = run_cell.without_random(str(path))
-    spec = importlib.util.spec_from_file_location("model", quiet)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["model"] = module
-    spec.loader.exec_module(module)
+    module = loaded("model", Path(quiet))
     original = module.TrainStep
 
     def made() -> Any:
@@ -154,7 +162,7 @@ def quiet_model(path: Path) -> None:
         run_cell.no_depth(network)
         return network
 
-    module.TrainStep = made  # type: ignore[attr-defined]
+    module.TrainStep = made
 
 
 def main(folder: str, job_file: str, result_file: str) -> None:
