@@ -163,7 +163,7 @@ class _Reader:
         return all(isinstance(one, cst.Name) for one in names) and len(origins) == 1 and isinstance(origins.pop(), str)
 
     def AugAssign(self, node: cst.AugAssign) -> None:
-        self._target(node.target, node.value)
+        self._target(node.target, node.value, reads=True)
         self.visit(node.value)
 
     def AnnAssign(self, node: cst.AnnAssign) -> None:
@@ -171,7 +171,8 @@ class _Reader:
         self.visit(node.annotation)
         self.visit(node.value)
 
-    def _target(self, target: cst.CSTNode, value: cst.CSTNode | None) -> None:
+    def _target(self, target: cst.CSTNode, value: cst.CSTNode | None, reads: bool = False) -> None:
+        """``reads``: whether the target's value before goes into it, as in ``self.calls += 1``."""
         if isinstance(target, cst.Name):
             return
         if isinstance(target, (cst.Tuple, cst.List)):
@@ -182,7 +183,7 @@ class _Reader:
                 return
             name = target.attr.value
             me = isinstance(target.value, cst.Name) and any(one.me == target.value.value for one in self.inside.scope.outward())
-            own = ("self.* =",) if me and self.inside.forward else ()
+            own = (f"self.* {'+' if reads else ''}=",) if me and self.inside.forward else ()
             self._emit((*own, f".{name} ="), f".{name} =", target, value=value)
             self.visit(target.value)
         elif isinstance(target, cst.Subscript):

@@ -133,9 +133,9 @@ RULES = (
         "MIG358",
         ATTENTION,
         ("self.* =",),
-        "in forward keeps something between calls: a recording is one call, in which numbers are frozen and tensors not kept",
-        "pass it in and return it; a tensor in a buffer is compared by verify",
-        f"{_FORWARD}self.calls += 1\n        return x",
+        "in forward outlives the call: converted where each call sets it before it reads it, refused otherwise, buffers too",
+        "a variable; or pass it in and return it, or keep it in the training loop",
+        f"{_FORWARD}self.last = x\n        return x",
     ),
     _rule(
         "MIG359",
@@ -155,5 +155,13 @@ RULES = (
         "write into a copy: x = x.clone()",
         f"{_FORWARD}x[:, 0] = 0\n        return x",
         _of_others,
+    ),
+    _rule(
+        "MIG361",
+        UNSUPPORTED,
+        ("self.* +=",),
+        "in forward goes on from the call before: a recording is one call, and what the next would find changed is refused",
+        "pass it in and return it, or keep it in the training loop",
+        f"{_FORWARD}self.calls += 1\n        return x",
     ),
 )
