@@ -68,6 +68,10 @@ class Frame:
         self._kept.append(tensor)
         self._of[id(node)] = tensor
 
+    def origin(self, tensor: torch.Tensor) -> Node | None:
+        """The node that a tensor is, if this forward has seen it."""
+        return self._known.get(id(tensor))
+
     def result(self, value: Any, node: Node) -> None:
         """What a node returned: a tensor, or nested containers of tensors, which are its items, and theirs."""
         self.nodes.append(node)
@@ -234,6 +238,16 @@ def leaves(value: Any) -> Iterator[Any]:
     elif isinstance(value, (tuple, list)):
         for one in value:
             yield from leaves(one)
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Whether two results hold the same tensors, in the same order; nan equals nan.
+
+    >>> equal((torch.ones(2), [torch.zeros(1)]), (torch.ones(2), [torch.ones(1)]))
+    False
+    """
+    pairs = zip(leaves(one), leaves(other), strict=False)
+    return all(torch.allclose(a, b, 0, 0, equal_nan=True) for a, b in pairs if isinstance(a, torch.Tensor))
 
 
 def _names(value: Any, path: str = "") -> Iterator[str]:

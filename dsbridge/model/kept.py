@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from dsbridge.errors import Unsupported
+from dsbridge.model.caches import Origin, fills
 from dsbridge.model.frames import facts
-from dsbridge.model.nodes import Place, plain
+from dsbridge.model.held import Tensor, held
+from dsbridge.model.nodes import Place
 from dsbridge.model.source import functions
 
 HINT = "pass it in and return it, or keep it in the training loop"
 IsLeaf = Callable[[str, torch.nn.Module], bool]
 COUNTER = "num_batches_tracked"  # of batch norms whose forward was recorded: nothing is computed from it
-_PLAIN = (bool, int, float, str, bytes, complex, type(None))
 _TORCHS = {*vars(torch.nn.Module()), "forward"}
 
 
@@ -49,17 +50,19 @@ class Kept:
     original: torch.nn.Module
     is_leaf: IsLeaf
     before: dict[tuple[str, str], Any]
+    filled: list[tuple[torch.nn.Module, str, Any]] = field(default_factory=list)  # caches: whose, and what they hold
 
     @classmethod
     def of(cls, copy: torch.nn.Module, original: torch.nn.Module, is_leaf: IsLeaf) -> Kept:
         """``original`` is what was copied: its tensors are what the copy's were."""
-        before = {(path, name): _held(value) for path, module in copy.named_modules() for name, value in _attributes(module)}
+        before = {(path, name): held(value) for path, module in copy.named_modules() for name, value in _attributes(module)}
         return cls(copy, original, is_leaf, before)
 
-    def refuse_changes(self, moved: Collection[int]) -> None:
+    def refuse_changes(self, moved: Collection[int], origin: Origin) -> None:
         """Raise ``Unsupported``, with the line that does it, for what is something else after a forward.
 
         ``moved``: identities of statistics that the cell moves, too. Layers that have an entry may change their buffers.
+        ``origin``: what a tensor was made of. Caches that were filled are noted: ``refuse_unsettled`` looks at them.
         """
         for path, module in self.copy.named_modules():
             leaf = self.is_leaf(path, module)
@@ -69,34 +72,36 @@ class Kept:
                 if self._same(path, name, value):
                     continue
                 tensor = name in module._parameters or name in module._buffers
+                if not tensor and fills(type(module), name, self.before.get((path, name), held(None)), value, origin):
+                    self.filled.append((module, name, held(value)))
+                    continue
                 where, harmless = _written(type(module), name)
                 if tensor or not harmless:
                     text = f"forward changes self.{name}, which the next call would find changed"
                     raise Unsupported(path, f"self.{name}", where, text, HINT)
 
+    def refuse_unsettled(self, same: bool) -> None:
+        """Raise ``Unsupported`` for caches that a second call changes again; ``same``: whether it returned the same."""
+        for module, name, after in self.filled:
+            if not same or held(getattr(module, name)) != after:
+                path = next(path for path, one in self.copy.named_modules() if one is module)
+                text = f"forward changes self.{name}, and a second call with the same inputs does something else"
+                raise Unsupported(path, f"self.{name}", _written(type(module), name)[0], text, HINT)
+
     def _same(self, path: str, name: str, value: Any) -> bool:
         if (path, name) not in self.before:
             return False
-        before, now = self.before[path, name], _held(value)
-        if isinstance(before, torch.Tensor):
+        before = self.before[path, name]
+        if isinstance(before, Tensor):
             with torch._C.DisableTorchFunction():
-                first = getattr(self.original.get_submodule(path), name)
-                return now is before and bool(((first == now) | ((first != first) & (now != now))).all())
-        if isinstance(before, _PLAIN) or isinstance(now, _PLAIN):
-            return type(before) is type(now) and before == now
-        return not isinstance(now, torch.Tensor)  # an object of the user's own
+                first, now = getattr(self.original.get_submodule(path), name), value
+                return now is before.tensor and bool(((first == now) | ((first != first) & (now != now))).all())
+        return bool(held(value) == before)
 
 
 def _attributes(module: torch.nn.Module) -> list[tuple[str, Any]]:
     own = {name: value for name, value in vars(module).items() if name not in _TORCHS}
     return list({**module._parameters, **module._buffers, **own}.items())
-
-
-def _held(value: Any) -> Any:
-    """A plain value or a tensor itself; of a list, dict or set its length."""
-    if isinstance(value, (list, dict, set)):
-        return len(value)
-    return plain(value) if isinstance(value, _PLAIN) else value
 
 
 def _written(cls: type, name: str) -> tuple[str, bool]:
@@ -111,9 +116,9 @@ def _written(cls: type, name: str) -> tuple[str, bool]:
         fresh = min((one.lineno for one in function.body if isinstance(one, ast.Assign) and _sets(one, name)), default=None)
         for part in ast.walk(function):
             at = getattr(part, "lineno", 0)
-            if isinstance(part, ast.AugAssign) and _is(part.target, name):
+            if isinstance(part, ast.AugAssign) and _stores(part.target, name):
                 where, reads = where or f"{file}:{at}", True
-            elif _is(part, name) and isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store):
+            elif _stores(part, name):
                 where = where or f"{file}:{at}"
             elif _is(part, name) or (isinstance(part, ast.Constant) and part.value == name):
                 used = used or f"{file}:{at}"
@@ -123,6 +128,15 @@ def _written(cls: type, name: str) -> tuple[str, bool]:
 
 def _sets(statement: ast.Assign, name: str) -> bool:
     return any(_is(part, name) for target in statement.targets for part in ast.walk(target))
+
+
+def _stores(node: ast.AST, name: str) -> bool:
+    """``self.name`` and ``self.name[0]["key"]`` where they are assigned to."""
+    if not isinstance(node, (ast.Attribute, ast.Subscript)) or not isinstance(node.ctx, ast.Store):
+        return False
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    return _is(node, name)
 
 
 def _is(node: ast.AST, name: str) -> bool:

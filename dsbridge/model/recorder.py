@@ -20,9 +20,9 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from dsbridge.errors import Unsupported
 from dsbridge.model.calls import each, named, positional
 from dsbridge.model.copies import copied
-from dsbridge.model.frames import Frame, leaves, swapped
+from dsbridge.model.frames import Frame, equal, leaves, swapped
 from dsbridge.model.hooks import no_engine, refuse_hooking, refuse_hooks
-from dsbridge.model.kept import Kept, Writes
+from dsbridge.model.kept import COUNTER, HINT, Kept, Writes
 from dsbridge.model.nodes import CALL, MODULE, NUMBER, SIZE, STATE, Node, Place, TracedInt, plain, traced
 from dsbridge.model.source import Places, lost, statement
 
@@ -96,9 +96,35 @@ class Recorder(TorchFunctionMode):
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Call the model."""
         with self, self._autograd_functions(), _masks_as_given(), no_engine(self._within):
+            before = torch.get_rng_state()
             result = self._model(*args, **kwargs)
-        self._kept.refuse_changes(self._moved)
+        self._refuse_counters()
+        self._kept.refuse_changes(self._moved, self._origin)
+        if self._kept.filled:
+            torch.set_rng_state(before)
+            self._kept.refuse_unsettled(equal(result, self._again(args, kwargs)))
         return result
+
+    def _again(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """A second call, of which nothing is recorded."""
+        self._frames.append(None)
+        try:
+            with self, _masks_as_given():
+                return self._model(*args, **kwargs)
+        finally:
+            self._frames.pop()
+
+    def _refuse_counters(self) -> None:
+        """Batch norms that are written out count their calls in a buffer, which cells have not: nobody may read it."""
+        for path, frames in self.recording.frames.items():
+            for node in (node for frame in frames for node in frame.nodes if node.op == STATE):
+                if str(node.target).rpartition(".")[2] == COUNTER:
+                    raise Unsupported(path, COUNTER, str(node.place), "forward computes with the number of its calls", HINT)
+
+    def _origin(self, tensor: torch.Tensor) -> Node | None:
+        """What a tensor was made of, in the forward of whatever module."""
+        found = (frame.origin(tensor) for frames in self.recording.frames.values() for frame in frames)
+        return next((node for node in found if node is not None), None)
 
     # ---- modules
 
@@ -231,7 +257,7 @@ class Recorder(TorchFunctionMode):
         if lost(name):
             raise Unsupported(frame.path, name, str(place), f"torch does not say that it was given {lost(name)}=")
         node = Node(CALL, name, frame.values(args, place, name), frame.value(kwargs, place, name), place)  # before it writes
-        writes = Writes(leaves((args, kwargs)), lambda tensor: id(tensor) in self._state)
+        writes = Writes(leaves((args, kwargs)), self._keeps)
         result = func(*plain(args), **plain(kwargs))
         if name == "batch_norm":  # its helper moves the statistics, too
             self._moved.update(id(leaf) for leaf in leaves((args[1:3], kwargs)))
@@ -297,6 +323,10 @@ class Recorder(TorchFunctionMode):
 
     def _is_produced(self, tensor: torch.Tensor) -> bool:
         return id(tensor) in self._produced
+
+    def _keeps(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor is the model's, and no counter of a batch norm that is written out."""
+        return any(path.rpartition(".")[2] != COUNTER for path in self._state.get(id(tensor), ()))
 
     def _name(self, tensor: torch.Tensor, path: str) -> str | None:
         """The path of a parameter, buffer or attribute, as seen from a module; one of its own if it has several."""

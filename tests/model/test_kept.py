@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -77,7 +78,7 @@ class MakesParameter(Linear):
 
     def forward(self, x: Any) -> Any:
         if not hasattr(self, "weight"):
-            self.weight = nn.Parameter(torch.ones(4))  # here
+            self.weight = nn.Parameter(torch.ones(4))
         return self.linear(x) * self.weight
 
 
@@ -155,9 +156,93 @@ class BehindTheScenes(Linear):
         return self.linear(x)
 
 
+class CountsInAList(Linear):
+    """Of which the length stays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = [0]
+
+    def forward(self, x: Any) -> Any:
+        self.seen[0] += 1  # here
+        return self.linear(x) * self.seen[0]
+
+
+class CountsInADict(Linear):
+    """Two levels down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: dict[str, list[int]] = {"calls": [0]}
+
+    def forward(self, x: Any) -> Any:
+        self.numbers["calls"][0] += 1  # here
+        return self.linear(x) * self.numbers["calls"][0]
+
+
+class CountsInAnArray(Linear):
+    """Of numpy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts = np.zeros(1)
+
+    def forward(self, x: Any) -> Any:
+        self.counts[0] += 1  # here
+        return self.linear(x) * float(self.counts[0])
+
+
+class RemembersInADict(Linear):
+    """What was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache: dict[str, Any] = {}
+
+    def forward(self, x: Any) -> Any:
+        if "first" not in self.cache:
+            self.cache["first"] = self.linear(x)  # here
+        return x + self.cache["first"]
+
+
+class GrowsInADict(Linear):
+    """Made of nothing that is given, but another each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache: dict[int, Any] = {}
+
+    def forward(self, x: Any) -> Any:
+        self.cache[len(self.cache)] = torch.ones(4) * len(self.cache)  # here
+        return self.linear(x) + sum(self.cache.values())
+
+
+class RemembersASize(Linear):
+    """Of the first batch."""
+
+    def forward(self, x: Any) -> Any:
+        if self.state is None:
+            self.state = torch.full((1,), float(x.shape[0]))  # here
+        return self.linear(x) / self.state
+
+
+class DrawsOnce(Linear):
+    """And keeps it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache: dict[str, Any] = {}
+
+    def forward(self, x: Any) -> Any:
+        if "noise" not in self.cache:
+            self.cache["noise"] = torch.rand(4)  # here
+        return self.linear(x) + self.cache["noise"]
+
+
 REFUSED = [
-    *(Counts, OnlyCounts, Flags, Collects, Remembers, MakesParameter, Adds, Averages, AveragesInTraining, Copies, Replaces),
-    *(Stores, StoresByIndex, Out, BehindTheScenes),
+    *(Counts, OnlyCounts, Flags, Collects, Remembers, Adds, Averages, AveragesInTraining, Copies, Replaces),
+    *(Stores, StoresByIndex, Out, BehindTheScenes, CountsInAList, CountsInADict, CountsInAnArray, RemembersInADict),
+    *(GrowsInADict, RemembersASize, DrawsOnce),
 ]
 
 
@@ -170,6 +255,12 @@ def test_what_outlives_a_call_is_refused(cls: type[nn.Module]) -> None:
         draft(cls(), (X,), {})
     assert refused.value.where == f"{__file__}:{line}", str(refused.value)
     assert "pass it in and return it" in str(refused.value)
+
+
+def test_a_parameter_that_the_first_call_makes_is_refused() -> None:
+    """Where it is used: nobody had it when the model was given."""
+    with pytest.raises(Unsupported, match=r"trains and is nobody's.*test_kept\.py:\d+.*in the constructor"):
+        draft(MakesParameter(), (X,), {})
 
 
 def test_a_parameter_of_a_layer_is_not_clamped_in_silence() -> None:
@@ -205,7 +296,58 @@ class Statistics(Linear):
         return F.batch_norm(self.linear(x), self.mean, self.variance, training=self.training)
 
 
-@pytest.mark.parametrize("cls", [Shows, Statistics])
+class NormAndActivation(nn.BatchNorm1d):
+    """A norm that is written out, as timm's: it counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+
+    def forward(self, x: Any) -> Any:
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        return F.relu(F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.training))
+
+
+class Cached(Linear):
+    """In eval mode parameters do not change (levit)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.biases = nn.Parameter(torch.arange(4.0))
+        self.register_buffer("order", torch.tensor([3, 2, 1, 0]))
+        self.order: Any
+        self.cache: dict[str, Any] = {}
+
+    def forward(self, x: Any) -> Any:
+        if self.training:
+            return self.linear(x) + self.biases[self.order]
+        if str(x.device) not in self.cache:
+            self.cache[str(x.device)] = self.biases[self.order]
+        return self.linear(x) + self.cache[str(x.device)]
+
+
+class CachedBySize(Linear):
+    """Made anew for another size (convit)."""
+
+    def forward(self, x: Any) -> Any:
+        if self.state is None or self.state.shape[0] != x.shape[0]:
+            self.state = torch.arange(x.shape[0]).reshape(-1, 1)
+        return self.linear(x) + self.state
+
+
+def test_the_number_of_calls_is_nothing_to_compute_with() -> None:
+    """A buffer of that name is not in the cell."""
+
+    class Warm(NormAndActivation):
+        def forward(self, x: Any) -> Any:
+            assert self.num_batches_tracked is not None
+            return super().forward(x) / (1 + self.num_batches_tracked)
+
+    with pytest.raises(Unsupported, match="num_batches_tracked: forward computes with the number of its calls"):
+        draft(nn.Sequential(nn.Linear(4, 4), Warm()), (X,), {})
+
+
+@pytest.mark.parametrize("cls", [Shows, Statistics, NormAndActivation, Cached, CachedBySize])
 def test_what_does_no_harm_is_converted(cls: type[nn.Module]) -> None:
     """As before."""
     assert "def construct" in draft(cls(), (X,), {}).source
