@@ -13,7 +13,8 @@ from dsbridge.errors import Unsupported
 from dsbridge.model.caches import Origin, fills
 from dsbridge.model.frames import facts
 from dsbridge.model.held import Tensor, held
-from dsbridge.model.nodes import Place
+from dsbridge.model.nodes import STATE, Place
+from dsbridge.model.recording import Recording
 from dsbridge.model.source import functions
 
 HINT = "pass it in and return it, or keep it in the training loop"
@@ -141,3 +142,21 @@ def _stores(node: ast.AST, name: str) -> bool:
 
 def _is(node: ast.AST, name: str) -> bool:
     return isinstance(node, ast.Attribute) and node.attr == name
+
+
+def refuse_counters(recording: Recording) -> None:
+    """Batch norms that are written out count their calls in a buffer, which cells have not: nobody may read it."""
+    for path, frames in recording.frames.items():
+        for node in (node for frame in frames for node in frame.nodes if node.op == STATE):
+            if str(node.target).rpartition(".")[2] == COUNTER:
+                raise Unsupported(path, COUNTER, str(node.place), "forward computes with the number of its calls", HINT)
+
+
+def named_state(model: torch.nn.Module) -> dict[int, list[str]]:
+    """Parameters, buffers and plain attributes that are tensors: all paths of each, by identity."""
+    found: dict[int, list[str]] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        for name, value in {**module._parameters, **module._buffers, **vars(module)}.items():
+            if isinstance(value, torch.Tensor):
+                found.setdefault(id(value), []).append(f"{path}.{name}" if path else name)
+    return found

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
+from dsbridge.model.asking import short_name
 from dsbridge.model.copies import copied
 from dsbridge.model.frames import leaves
-from dsbridge.model.recorder import short_name
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 _DROPOUTS = {

@@ -9,50 +9,26 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode, resolve_name
+from torch.overrides import TorchFunctionMode
 
 from dsbridge.errors import Unsupported
+from dsbridge.model.asking import ASKING, READING, short_name
 from dsbridge.model.calls import each, named, positional
 from dsbridge.model.copies import copied
 from dsbridge.model.frames import Frame, equal, leaves, swapped
 from dsbridge.model.hooks import no_engine, refuse_hooking, refuse_hooks
-from dsbridge.model.kept import COUNTER, HINT, Kept, Writes
-from dsbridge.model.nodes import CALL, MODULE, NUMBER, SIZE, STATE, Node, Place, TracedInt, plain, traced
+from dsbridge.model.kept import COUNTER, Kept, Writes, named_state, refuse_counters
+from dsbridge.model.nodes import CALL, MODULE, NUMBER, SIZE, Node, Place, TracedInt, plain, traced
+from dsbridge.model.patches import autograd_functions, masks_as_given
+from dsbridge.model.recording import Recording
 from dsbridge.model.source import Places, lost, statement
 
 IsLeaf = Callable[[str, torch.nn.Module], bool]  # by path
 CONTAINERS = (torch.nn.ModuleList, torch.nn.ModuleDict, torch.nn.ParameterList, torch.nn.ParameterDict)
-# what a plain Python value comes out of, that does not depend on the values of tensors
-ASKING = {
-    *("dtype", "device", "requires_grad", "is_cuda", "is_leaf", "is_quantized", "is_nested", "is_sparse", "is_meta", "layout"),
-    *("ndim", "dim", "is_floating_point", "is_complex", "is_contiguous", "grad_fn", "grad", "names", "__hash__", "is_mps"),
-    *("element_size", "get_device", "_version", "_is_view", "_base", "_backward_hooks", "is_mkldnn", "is_xla", "_assert"),
-    *("is_tensor", "is_same_size", "numel", "nelement", "__len__", "storage_offset", "stride", "__format__", "__repr__"),
-    *("can_cast", "result_type", "promote_types", "finfo", "iinfo", "broadcast_shapes", "is_grad_enabled", "__get__"),
-}
-READING = {"item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__", "__contains__", "equal", "allclose"}
-
-
-@dataclass
-class Recording:
-    """Each module that ran: its frames, one for each call, in the order of the calls; and inputs of leaf modules."""
-
-    frames: dict[str, list[Frame]] = field(default_factory=dict)
-    leaf_calls: dict[str, list[Node]] = field(default_factory=dict)
-
-    def used(self) -> Iterator[str]:
-        """Paths of modules that ran, and of those whose tensors others read."""
-        yield from self.frames
-        yield from self.leaf_calls
-        for path, frames in self.frames.items():
-            for node in (node for frame in frames for node in frame.nodes if node.op == STATE):
-                yield f"{path}.{node.target}".lstrip(".").rpartition(".")[0]
 
 
 class Recorder(TorchFunctionMode):
@@ -64,7 +40,7 @@ class Recorder(TorchFunctionMode):
         self._model, self._is_leaf, self._dynamic = model, is_leaf, dynamic
         self._frames: list[Frame | None] = []  # None: within a leaf, where nothing is recorded
         self._places = Places()
-        self._state = _named_state(model)
+        self._state = named_state(model)
         self._produced: dict[int, torch.Tensor] = {}
         self.recording = Recording()
         self._below: dict[int, dict[int, str]] = {}
@@ -95,11 +71,11 @@ class Recorder(TorchFunctionMode):
 
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Call the model."""
-        with self, self._autograd_functions(), _masks_as_given(), no_engine(self._within):
+        with self, autograd_functions(self._call_of), masks_as_given(), no_engine(self._within):
             before = torch.get_rng_state()
             result = self._model(*args, **kwargs)
-        self._refuse_counters()
-        self._kept.refuse_changes(self._moved, self._origin)
+        refuse_counters(self.recording)
+        self._kept.refuse_changes(self._moved, self.recording.origin)
         if self._kept.filled:
             torch.set_rng_state(before)
             self._kept.refuse_unsettled(equal(result, self._again(args, kwargs)))
@@ -109,22 +85,10 @@ class Recorder(TorchFunctionMode):
         """A second call, of which nothing is recorded."""
         self._frames.append(None)
         try:
-            with self, _masks_as_given():
+            with self, masks_as_given():
                 return self._model(*args, **kwargs)
         finally:
             self._frames.pop()
-
-    def _refuse_counters(self) -> None:
-        """Batch norms that are written out count their calls in a buffer, which cells have not: nobody may read it."""
-        for path, frames in self.recording.frames.items():
-            for node in (node for frame in frames for node in frame.nodes if node.op == STATE):
-                if str(node.target).rpartition(".")[2] == COUNTER:
-                    raise Unsupported(path, COUNTER, str(node.place), "forward computes with the number of its calls", HINT)
-
-    def _origin(self, tensor: torch.Tensor) -> Node | None:
-        """What a tensor was made of, in the forward of whatever module."""
-        found = (frame.origin(tensor) for frames in self.recording.frames.values() for frame in frames)
-        return next((node for node in found if node is not None), None)
 
     # ---- modules
 
@@ -209,33 +173,21 @@ class Recorder(TorchFunctionMode):
 
     # ---- functions
 
-    @contextmanager
-    def _autograd_functions(self) -> Iterator[None]:
-        """See calls of ``torch.autograd.Function`` classes: what they do inside says nothing of their backward."""
-        original = torch.autograd.Function.__dict__["apply"]
-
-        def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
-            frame = self._frames[-1] if self._frames else None
-            if frame is None:
-                return original.__get__(None, cls)(*args, **kwargs)
-            place = self._places.here()
-            node = Node(
-                CALL, cls.__name__, frame.values(args, place, cls.__name__), frame.value(kwargs, place, cls.__name__), place
-            )
-            self._frames.append(None)
-            try:
-                result = original.__get__(None, cls)(*plain(args), **plain(kwargs))
-            finally:
-                self._frames.pop()
-            frame.result(result, node)
-            self._note([leaf for leaf in leaves(result) if isinstance(leaf, torch.Tensor)])
-            return result
-
-        torch.autograd.Function.apply = classmethod(apply)
+    def _call_of(self, name: str, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """What a custom autograd function returns: one call, as what it does inside says nothing of its backward."""
+        frame = self._frames[-1] if self._frames else None
+        if frame is None:
+            return call(*args, **kwargs)
+        place = self._places.here()
+        node = Node(CALL, name, frame.values(args, place, name), frame.value(kwargs, place, name), place)
+        self._frames.append(None)
         try:
-            yield
+            result = call(*plain(args), **plain(kwargs))
         finally:
-            torch.autograd.Function.apply = original
+            self._frames.pop()
+        frame.result(result, node)
+        self._note([leaf for leaf in leaves(result) if isinstance(leaf, torch.Tensor)])
+        return result
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -360,32 +312,6 @@ def record(
     return recorder.recording
 
 
-def short_name(func: Any) -> str:
-    """The last part of a torch function's name; of a getter, the attribute's.
-
-    >>> short_name(torch.nn.functional.relu), short_name(torch.Tensor.shape.__get__)
-    ('relu', 'shape')
-    """
-    if func is torch.Tensor.unfold:  # torch.nn.functional's is another
-        return "unfold_axis"
-    name = getattr(func, "__name__", "")
-    if name == "__get__":
-        return str(getattr(getattr(func, "__self__", None), "__name__", name))
-    return name or (resolve_name(func) or repr(func)).rpartition(".")[2]
-
-
-@contextmanager
-def _masks_as_given() -> Iterator[None]:
-    """Keep transformers from looking at a mask's values for whether it is the causal one, which only saves time."""
-    transformer: Any = torch.nn.modules.transformer
-    original = transformer._detect_is_causal_mask
-    transformer._detect_is_causal_mask = lambda mask, is_causal=None, size=None: bool(is_causal)
-    try:
-        yield
-    finally:
-        transformer._detect_is_causal_mask = original
-
-
 def _requires_grad(tensor: torch.Tensor) -> bool:
     with torch._C.DisableTorchFunction():
         return bool(tensor.requires_grad)
@@ -396,13 +322,3 @@ def _is_fixed(node: Node) -> bool:
     if node.op == CALL:
         return all(_is_fixed(one) for one in node.inputs())
     return node.op in (SIZE, NUMBER)
-
-
-def _named_state(model: torch.nn.Module) -> dict[int, list[str]]:
-    """Parameters, buffers and plain attributes that are tensors: all paths of each, by identity."""
-    found: dict[int, list[str]] = {}
-    for path, module in model.named_modules(remove_duplicate=False):
-        for name, value in {**module._parameters, **module._buffers, **vars(module)}.items():
-            if isinstance(value, torch.Tensor):
-                found.setdefault(id(value), []).append(f"{path}.{name}" if path else name)
-    return found

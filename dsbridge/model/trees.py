@@ -20,7 +20,7 @@ from dsbridge.model.frames import Frame
 from dsbridge.model.layers.registry import Seen, find
 from dsbridge.model.loops import folded
 from dsbridge.model.modes import merged
-from dsbridge.model.recorder import Recording
+from dsbridge.model.recording import Recording
 from dsbridge.model.spelling import attribute, holds_lists, speller
 
 COUNTER = "num_batches_tracked"  # of batch norms; nothing is computed from it while momentum is a number

@@ -101,7 +101,7 @@ def test_every_key_has_a_rule_without_condition_last_or_none_at_all() -> None:
 
 def test_methods_that_read_values_are_those_that_the_recorder_refuses() -> None:
     """Rule MIG352 by name."""
-    from dsbridge.model.recorder import READING
+    from dsbridge.model.asking import READING
 
     rule = next(rule for rule in rules() if rule.id == "MIG352")
     named = {key.strip(".()").rpartition(".")[2] for key in rule.on}

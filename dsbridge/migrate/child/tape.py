@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 
 from dsbridge.migrate.child.where import Place, user_place
 from dsbridge.migrate.forward import Size
-from dsbridge.model.recorder import short_name
+from dsbridge.model.asking import short_name
 
 # questions that have no tensor for an answer are not taped, and numbers that Python reads are told apart
 _READS = {"item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__"}

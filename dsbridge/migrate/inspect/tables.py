@@ -82,7 +82,7 @@ def tables() -> Tables:
     (True, True)
     """
     torch = require_torch("the tables of layers and functions")
-    from dsbridge.model import extend, recorder
+    from dsbridge.model import asking, extend
     from dsbridge.model.functions import registry as functions
     from dsbridge.model.layers import registry as layers
 
@@ -103,9 +103,9 @@ def tables() -> Tables:
         ),
         functions={name: _always_refused(express) for name, express in functions.FUNCTIONS.items()},
         seen=_seen(torch),
-        asking=frozenset(recorder.ASKING | {"shape", "size", "nelement"}),
+        asking=frozenset(asking.ASKING | {"shape", "size", "nelement"}),
         entry=functions.entry,
-        short_name=recorder.short_name,
+        short_name=asking.short_name,
     )
 
 
