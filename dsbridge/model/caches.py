@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from dsbridge.model.held import held
+from dsbridge.model.held import Tensor, held
 from dsbridge.model.nodes import CALL, INPUT, ITEM, MODULE, SIZE, STATE, Node
 from dsbridge.model.source import functions
 
@@ -17,12 +17,14 @@ _RANDOM = ("rand", "bernoulli", "dropout")
 
 
 def fills(cls: type, name: str, before: Any, value: Any, origin: Origin) -> bool:
-    """Whether an attribute was None, or a dict, and got tensors that are made of parameters and buffers alone.
+    """Whether an attribute was None, a dict or of another shape, and got tensors that are made of parameters and buffers alone.
 
     ``before``: what was held. Sizes and numbers may go into a tensor that is made anew where its shape is another's.
     """
-    if isinstance(value, torch.Tensor) and before == held(None):
-        return _fixed(value, origin, numbers=_asks_for_shape(cls, name))
+    if isinstance(value, torch.Tensor) and (before == held(None) or isinstance(before, Tensor)):
+        by_shape = _asks_for_shape(cls, name)
+        anew = not isinstance(before, Tensor) or (before.tensor is not value and by_shape)
+        return anew and _fixed(value, origin, numbers=by_shape)
     if not isinstance(value, dict) or not isinstance(before, tuple) or not isinstance(before[1], list):
         return False
     old = len(before[1])

@@ -72,12 +72,13 @@ class Kept:
                     continue
                 if self._same(path, name, value):
                     continue
-                tensor = name in module._parameters or name in module._buffers
-                if not tensor and fills(type(module), name, self.before.get((path, name), held(None)), value, origin):
+                if name not in module._parameters and fills(
+                    type(module), name, self.before.get((path, name), held(None)), value, origin
+                ):
                     self.filled.append((module, name, held(value)))
                     continue
                 where, harmless = _written(type(module), name)
-                if tensor or not harmless:
+                if name in module._parameters or name in module._buffers or not harmless:
                     text = f"forward changes self.{name}, which the next call would find changed"
                     raise Unsupported(path, f"self.{name}", where, text, HINT)
 

@@ -335,6 +335,15 @@ class CachedBySize(Linear):
         return self.linear(x) + self.state
 
 
+class CachedInABuffer(CachedBySize):
+    """So that it moves with the model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        del self.state
+        self.register_buffer("state", torch.zeros(1, 1), persistent=False)
+
+
 def test_the_number_of_calls_is_nothing_to_compute_with() -> None:
     """A buffer of that name is not in the cell."""
 
@@ -347,7 +356,7 @@ def test_the_number_of_calls_is_nothing_to_compute_with() -> None:
         draft(nn.Sequential(nn.Linear(4, 4), Warm()), (X,), {})
 
 
-@pytest.mark.parametrize("cls", [Shows, Statistics, NormAndActivation, Cached, CachedBySize])
+@pytest.mark.parametrize("cls", [Shows, Statistics, NormAndActivation, Cached, CachedBySize, CachedInABuffer])
 def test_what_does_no_harm_is_converted(cls: type[nn.Module]) -> None:
     """As before."""
     assert "def construct" in draft(cls(), (X,), {}).source
