@@ -178,9 +178,10 @@ class Frame:
     def finish(self, value: Any, numbers: bool) -> list[Any]:
         """Note what forward returned; returns its tensors in order, with ``numbers`` also sizes and what is made of them."""
         found = [one for one in leaves(value) if isinstance(one, torch.Tensor) or (numbers and self._made_here(one.node))]
-        if not found:
-            raise Unsupported(self.path, "return", "", f"its forward returns no tensor but {type(value).__name__}")
         last = self.nodes[-1].place if self.nodes else Place()
+        if not found:
+            text = f"its forward returns no tensor but {type(value).__name__}"
+            raise Unsupported(self.path, "return", str(last), text, "return tensors: one, a tuple or a dict of them")
         if isinstance(value, (tuple, list)):
             self.positions = [n for n, one in enumerate(value) if any(one is leaf for leaf in found)]
         self.outputs = [self.lookup(one, last, "return") if isinstance(one, torch.Tensor) else one.node for one in found]

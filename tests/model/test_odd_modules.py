@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -47,9 +48,29 @@ class Scripted(Net):
         return self.child(self.linear(x))
 
 
+@dataclass
+class Output:
+    """What a model may return."""
+
+    logits: Any
+
+
+class ReturnsADataclass(Net):
+    """Of tensors."""
+
+    def forward(self, x: Any) -> Any:
+        return Output(self.linear(x))
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 @pytest.mark.parametrize(
-    ("cls", "said"), [(MakesParameter, "trains and is nobody's"), (Maps, "vmap"), (Scripted, "its forward is compiled")]
+    ("cls", "said"),
+    [
+        (MakesParameter, "trains and is nobody's"),
+        (Maps, "vmap"),
+        (Scripted, "its forward is compiled"),
+        (ReturnsADataclass, r"no tensor but Output .*test_odd_modules\.py:\d+"),
+    ],
 )
 def test_what_cannot_be_followed_is_refused(cls: type[nn.Module], said: str) -> None:
     """With a hint."""
