@@ -15,10 +15,10 @@ def freezing(model: torch.nn.Module, spell: Spell, said: Collection[int], unused
 
     ``said``: identities of parameters that are made without gradient anyway; ``unused``: paths that the cell has not.
 
-    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
-    >>> _ = model[1].weight.requires_grad_(False)
+    >>> model = torch.nn.ModuleDict({"body": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 2)})
+    >>> _ = model["head"].weight.requires_grad_(False)
     >>> print(*map(ast.unparse, freezing(model, lambda path: ast.Name(path), (), ())))
-    1.weight.requires_grad = False
+    head.weight.requires_grad = False
     """
     whole: list[str] = []
     single: list[str] = []
