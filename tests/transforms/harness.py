@@ -12,7 +12,7 @@ from PIL import Image
 
 from dsbridge.transforms.catalog import find
 from dsbridge.transforms.foreign import qualified
-from dsbridge.transforms.ops.values import frame_of
+from dsbridge.transforms.ops.values import Frame, frame_of
 from dsbridge.transforms.randomness import Draws, Key
 from dsbridge.transforms.stage import Sample, apply
 
@@ -119,3 +119,12 @@ def product_in_order(points: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor
     """The product [..., N, K] of [..., N, 3] and [..., 3, K], each sum taken from the left, each number rounded."""
     first, second, third = (points[..., n : n + 1] * matrix[..., n : n + 1, :] for n in range(3))
     return first + second + third
+
+
+def drawn_for(original: Any, number: int, height: int, width: int) -> tuple[Any, Any, Any]:
+    """Our operation, its parameters for one image, and the original pinned to them."""
+    foreign = find(qualified(original))
+    assert foreign is not None and foreign.pin is not None
+    op = foreign.read(original)
+    params = op.draw(np.random.default_rng(number), Frame(height, width, 3))
+    return op, params, foreign.pin(original, params)

@@ -8,13 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from harness import chw, product_in_order
+from harness import chw, drawn_for, product_in_order
 from test_rotate import boxes_of, tensor_of
 from torchvision_shim import tv_tensors, v2
-
-from dsbridge.transforms.catalog import find
-from dsbridge.transforms.foreign import qualified
-from dsbridge.transforms.ops.values import Frame
 
 ORIGINALS = pytest.mark.parametrize(
     "original",
@@ -48,14 +44,6 @@ def test_products_of_avx2_are_sums_in_order(run_python: Any) -> None:
     assert done.stdout == "fine\n", done.stderr
 
 
-def op_and_draws(original: Any, number: int, height: int, width: int) -> tuple[Any, Any, Any]:
-    """Our operation, its parameters for one image, and the original pinned to them."""
-    foreign = find(qualified(original))
-    op = foreign.read(original)
-    params = op.draw(np.random.default_rng(number), Frame(height, width, 3))
-    return op, params, foreign.pin(original, params)
-
-
 @ORIGINALS
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
 def test_boxes_are_off_by_a_rounding_at_most(original: Any, dtype: str) -> None:
@@ -63,7 +51,7 @@ def test_boxes_are_off_by_a_rounding_at_most(original: Any, dtype: str) -> None:
     bound = {"float32": 4e-5, "float64": 1e-13, "int64": 1}[dtype]
     for number in range(32):
         boxes = boxes_of(number, "XYXY", dtype)
-        op, params, pinned = op_and_draws(original, number, *boxes.canvas)
+        op, params, pinned = drawn_for(original, number, *boxes.canvas)
         theirs, ours = pinned(tensor_of(boxes)), op.boxes(boxes, *params)
         assert np.abs(np.subtract(ours.canvas, theirs.canvas_size)).max() <= 1
         if ours.canvas == theirs.canvas_size and len(boxes.array):
@@ -75,7 +63,7 @@ def test_masks_are_off_where_two_values_are_as_near(original: Any) -> None:
     """Torch as it is here: no more pixels differ than a row has, out of some thousand."""
     for number in range(32):
         mask = chw(number)[:1] // 12
-        op, params, pinned = op_and_draws(original, number, *mask.shape[-2:])
+        op, params, pinned = drawn_for(original, number, *mask.shape[-2:])
         theirs = pinned(tv_tensors.Mask(torch.from_numpy(mask.copy()))).as_subclass(torch.Tensor).numpy()
         ours = op.mask(mask, *params)
         if ours.shape == theirs.shape:

@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from harness import SIZES, check_equal, chw, difference, draws_of, pil, plain, same
+from harness import SIZES, check_equal, chw, difference, drawn_for, draws_of, pil, plain, same
 from laws import same_continuous
 from torchvision_shim import tv_tensors, v1, v2
 
@@ -48,13 +48,11 @@ def boxes_of(number: int, form: str, dtype: str) -> Boxes:
 
 def masks_equal(original, images: int = 32) -> None:
     """Bit-equality of masks of all dtypes: one channel, several, and none, of classes 0 to 20 (True and False)."""
-    foreign = find(qualified(original))
-    op = foreign.read(original)
     for number in range(images):
         dtype, values = MASKS[number % 4], chw(number)[: number % 3 + 1] // 12
         mask = (values > 9 if dtype == "bool" else values.astype(dtype))[0 if number % 5 == 0 else slice(None)]
-        params = op.draw(np.random.default_rng(number), Frame(*mask.shape[-2:], 3))
-        theirs = plain(foreign.pin(original, params)(tv_tensors.Mask(torch.from_numpy(mask.copy()))).as_subclass(torch.Tensor))
+        op, params, pinned = drawn_for(original, number, *mask.shape[-2:])
+        theirs = plain(pinned(tv_tensors.Mask(torch.from_numpy(mask.copy()))).as_subclass(torch.Tensor))
         ours = np.ascontiguousarray(op.mask(mask, *params))
         assert same(ours, np.ascontiguousarray(theirs)), f"{number}, {params}: {(ours != theirs).sum()} pixels"
 
@@ -65,12 +63,10 @@ def tensor_of(boxes: Boxes) -> tv_tensors.BoundingBoxes:
 
 def boxes_equal(original, form: str, dtype: str) -> None:
     """Bit-equality of boxes and of the canvas that they end on, for 32 images."""
-    foreign = find(qualified(original))
-    op = foreign.read(original)
     for number in range(32):
         boxes = boxes_of(number, form, dtype)
-        params = op.draw(np.random.default_rng(number), Frame(*boxes.canvas, 3))
-        theirs = foreign.pin(original, params)(tensor_of(boxes))
+        op, params, pinned = drawn_for(original, number, *boxes.canvas)
+        theirs = pinned(tensor_of(boxes))
         ours = op.boxes(boxes, *params)
         assert same(ours.array, theirs.as_subclass(torch.Tensor).numpy()), difference(ours.array, theirs.numpy())
         assert ours.canvas == theirs.canvas_size
