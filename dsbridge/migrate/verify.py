@@ -172,7 +172,7 @@ def _job(
         begin += count
     starts = {}
     for number, state in states.items():
-        held = weights.arrays(weights.filled(reference.points[number].before))
+        held = weights.by_path(reference.points[number].before)
         batches = [[one.numpy() for one in micro.inputs] for micro in recording.steps[number].micros]
         starts[number] = Start(held, batches, state)
     per_step = [len(step.micros) for step in recording.steps]
@@ -244,11 +244,11 @@ def _point(report: SetupReport, word: str, number: int, point: Apart, got: Any, 
         return
     report.judge("forward", where, relative(np.float64(point.exact.loss), got["loss"]), point.off("loss"))
     by_name = {path: name for name, path in _paths(weights)}
-    exact = {by_name.get(path, path): array for path, array in weights.arrays(weights.filled(point.exact.gradients)).items()}
+    exact = {by_name.get(path, path): array for path, array in weights.by_path(point.exact.gradients).items()}
     held = {name: array for name, array in exact.items() if name in got["gradients"]}
     report.judge("gradient", where, _apart(held, got["gradients"]), point.off("gradients"))
-    after = {what: weights.arrays(weights.filled(arrays)) for what, arrays in point.after.items()}
-    begun = weights.arrays(weights.filled(point.before))
+    after = {what: weights.by_path(arrays) for what, arrays in point.after.items()}
+    begun = weights.by_path(point.before)
     error = _moved(begun, after["exact"], got["after"])
     measured = Measured(f"{where}, optimizer", error, point.off("after"))
     report.measured.append(measured)
@@ -306,8 +306,8 @@ def _whole(report: SetupReport, word: str, reference: Reference, got: dict[str, 
     scale = np.maximum(np.abs(exact), float(np.abs(exact).mean()))
     yard = max(float((np.abs(np.array(one.losses) - exact) / scale).max()) for one in others)
     _judge_whole(report, f"{word}, losses of {len(ours)} batches", float((np.abs(ours - exact) / scale).max()), yard)
-    expected = weights.arrays(weights.filled(reference.exact.weights))
-    yard = max(_apart(expected, weights.arrays(weights.filled(one.weights))) for one in others)
+    expected = weights.by_path(reference.exact.weights)
+    yard = max(_apart(expected, weights.by_path(one.weights)) for one in others)
     _judge_whole(report, f"{word}, final weights", _apart(expected, got["weights"]), yard)
     if "resumed" in got:
         _judge_whole(report, f"{word}, final weights, resumed halfway", _apart(expected, got["resumed"]), yard)

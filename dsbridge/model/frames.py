@@ -244,11 +244,12 @@ def leaves(value: Any) -> Iterator[Any]:
 def equal(one: Any, other: Any) -> bool:
     """Whether two results hold the same tensors, in the same order; nan equals nan.
 
-    >>> equal((torch.ones(2), [torch.zeros(1)]), (torch.ones(2), [torch.ones(1)]))
-    False
+    >>> equal((torch.ones(2), [torch.zeros(1)]), (torch.ones(2), [torch.ones(1)])), equal([torch.ones(2)] * 2, torch.ones(2))
+    (False, False)
     """
-    pairs = zip(leaves(one), leaves(other), strict=False)
-    return all(torch.allclose(a, b, 0, 0, equal_nan=True) for a, b in pairs if isinstance(a, torch.Tensor))
+    ours, theirs = ([leaf for leaf in leaves(value) if isinstance(leaf, torch.Tensor)] for value in (one, other))
+    pairs = zip(ours, theirs, strict=False)
+    return len(ours) == len(theirs) and all(torch.allclose(a, b, 0, 0, equal_nan=True) for a, b in pairs)
 
 
 def _names(value: Any, path: str = "") -> Iterator[str]:

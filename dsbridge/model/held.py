@@ -19,7 +19,6 @@ class Tensor:
     """A tensor as it is now: equal to itself while nobody writes to it."""
 
     __slots__ = ("tensor", "version")
-    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, tensor: torch.Tensor) -> None:
         """Keeps the tensor, as an identity is one's own only while it lives."""

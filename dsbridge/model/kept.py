@@ -13,13 +13,13 @@ from dsbridge.errors import Unsupported
 from dsbridge.model.caches import Origin, fills
 from dsbridge.model.frames import facts
 from dsbridge.model.held import Tensor, held
-from dsbridge.model.nodes import STATE, Place
+from dsbridge.model.nodes import Place
 from dsbridge.model.recording import Recording
 from dsbridge.model.source import functions
 
 HINT = "pass it in and return it, or keep it in the training loop"
 IsLeaf = Callable[[str, torch.nn.Module], bool]
-COUNTER = "num_batches_tracked"  # of batch norms whose forward was recorded: nothing is computed from it
+COUNTER = "num_batches_tracked"  # of batch norms; nothing is computed from it while momentum is a number
 _TORCHS = {*vars(torch.nn.Module()), "forward"}
 
 
@@ -51,7 +51,7 @@ class Kept:
     original: torch.nn.Module
     is_leaf: IsLeaf
     before: dict[tuple[str, str], Any]
-    filled: list[tuple[torch.nn.Module, str, Any]] = field(default_factory=list)  # caches: whose, and what they hold
+    filled: list[tuple[str, str, Any]] = field(default_factory=list)  # caches: path, name, and what they hold
 
     @classmethod
     def of(cls, copy: torch.nn.Module, original: torch.nn.Module, is_leaf: IsLeaf) -> Kept:
@@ -75,7 +75,7 @@ class Kept:
                 if name not in module._parameters and fills(
                     type(module), name, self.before.get((path, name), held(None)), value, origin
                 ):
-                    self.filled.append((module, name, held(value)))
+                    self.filled.append((path, name, held(value)))
                     continue
                 where, harmless = _written(type(module), name)
                 if name in module._parameters or name in module._buffers or not harmless:
@@ -84,9 +84,9 @@ class Kept:
 
     def refuse_unsettled(self, same: bool) -> None:
         """Raise ``Unsupported`` for caches that a second call changes again; ``same``: whether it returned the same."""
-        for module, name, after in self.filled:
+        for path, name, after in self.filled:
+            module = self.copy.get_submodule(path)
             if not same or held(getattr(module, name)) != after:
-                path = next(path for path, one in self.copy.named_modules() if one is module)
                 text = f"forward changes self.{name}, and a second call with the same inputs does something else"
                 raise Unsupported(path, f"self.{name}", _written(type(module), name)[0], text, HINT)
 
@@ -147,10 +147,9 @@ def _is(node: ast.AST, name: str) -> bool:
 
 def refuse_counters(recording: Recording) -> None:
     """Batch norms that are written out count their calls in a buffer, which cells have not: nobody may read it."""
-    for path, frames in recording.frames.items():
-        for node in (node for frame in frames for node in frame.nodes if node.op == STATE):
-            if str(node.target).rpartition(".")[2] == COUNTER:
-                raise Unsupported(path, COUNTER, str(node.place), "forward computes with the number of its calls", HINT)
+    for path, node in recording.state():
+        if str(node.target).rpartition(".")[2] == COUNTER:
+            raise Unsupported(path, COUNTER, str(node.place), "forward computes with the number of its calls", HINT)
 
 
 def named_state(model: torch.nn.Module) -> dict[int, list[str]]:

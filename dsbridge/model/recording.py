@@ -22,9 +22,12 @@ class Recording:
         """Paths of modules that ran, and of those whose tensors others read."""
         yield from self.frames
         yield from self.leaf_calls
+        yield from (f"{path}.{node.target}".lstrip(".").rpartition(".")[0] for path, node in self.state())
+
+    def state(self) -> Iterator[tuple[str, Node]]:
+        """Each use of a parameter, buffer or attribute, with the path of the module that uses it."""
         for path, frames in self.frames.items():
-            for node in (node for frame in frames for node in frame.nodes if node.op == STATE):
-                yield f"{path}.{node.target}".lstrip(".").rpartition(".")[0]
+            yield from ((path, node) for frame in frames for node in frame.nodes if node.op == STATE)
 
     def origin(self, tensor: torch.Tensor) -> Node | None:
         """What a tensor was made of, in the forward of whatever module."""

@@ -96,15 +96,14 @@ def functions(cls: type) -> Iterator[tuple[str, ast.FunctionDef]]:
     for one in cls.__mro__:
         if one is torch.nn.Module:
             return
-        for value in vars(one).values():
-            code = getattr(value, "__code__", None)
-            if code is None:
-                continue
-            for node in ast.walk(syntax(code.co_filename)):
-                if not isinstance(node, ast.FunctionDef):
-                    continue
-                if code.co_firstlineno in (node.lineno, *(one.lineno for one in node.decorator_list)):
-                    yield code.co_filename, node
+        lines: dict[str, set[int]] = {}
+        for code in (value.__code__ for value in vars(one).values() if hasattr(value, "__code__")):
+            lines.setdefault(code.co_filename, set()).add(code.co_firstlineno)
+        for file, first in lines.items():
+            defined_there = (node for node in ast.walk(syntax(file)) if isinstance(node, ast.FunctionDef))
+            for node in defined_there:
+                if not first.isdisjoint((node.lineno, *(decorator.lineno for decorator in node.decorator_list))):
+                    yield file, node
 
 
 def _class_line(file: str, name: str, inside: int) -> int:

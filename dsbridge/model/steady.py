@@ -72,10 +72,10 @@ def steady(model: torch.nn.Module, example: Example, weights: Weights, seed: int
 def _tried(model: torch.nn.Module, example: Example, weights: Weights, least: float) -> tuple[Steady, float]:
     """Weights, and how far rounding moves their gradient (relative); unfinished once that is no less than ``least``."""
     exact, single = (example.run(model, dtype, backward=True) for dtype in (torch.float64, torch.float32))
-    found = Steady(model, exact, single, weights.gradients(model, exact.gradients), [])
+    found = Steady(model, exact, single, weights.by_path(exact.gradients, torch.float64), [])
     whole, moved = norm(found.expected.values()) or 1.0, 0.0
     for gradients, judges in _rounded(found, example):
-        by_path = weights.gradients(model, gradients).items()
+        by_path = weights.by_path(gradients, torch.float64).items()
         off = {path: float(np.linalg.norm(array - found.expected[path])) for path, array in by_path}
         if judges:
             found.yardsticks.append(off)

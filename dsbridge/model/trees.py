@@ -17,13 +17,13 @@ from dsbridge.model.bodies import Body, body
 from dsbridge.model.construct import Cells, Construct, Refused
 from dsbridge.model.conversion import ConversionReport
 from dsbridge.model.frames import Frame
+from dsbridge.model.kept import COUNTER
 from dsbridge.model.layers.registry import Seen, find
 from dsbridge.model.loops import folded
 from dsbridge.model.modes import merged
 from dsbridge.model.recording import Recording
 from dsbridge.model.spelling import attribute, holds_lists, speller
 
-COUNTER = "num_batches_tracked"  # of batch norms; nothing is computed from it while momentum is a number
 SEQUENTIAL = "nn.SequentialCell"
 
 

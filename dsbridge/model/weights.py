@@ -43,8 +43,9 @@ class Weights:
         if rules:
             self._arguments["rules"] = RuleSet(tuple(rules))
         self._plans: dict[tuple[Stored, ...], CheckpointPlan] = {}
-        self._unused = unused
         self._state = state = state_of(model, unused)
+        everything = state_of(model, [])  # what never runs may be tied to what does
+        self._places = {name: _place(tensor) for name, tensor in everything.items()}
         self.plan = self._plan(state) if state else None
         self.pairs: dict[str, str] = self.plan.pairs if self.plan else {}
         self.paths: Mapping[str, str] = self.plan.paths if self.plan else {}
@@ -57,18 +58,6 @@ class Weights:
             found = self._plans[tuple(held.values())] = plan(Checkpoint(MEMORY, "memory", held), **self._arguments)
             found.raise_if_failed()
         return found
-
-    def filled(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, torch.Tensor]:
-        """Arrays by the model's names as a whole state of it; what is missing is zero."""
-        known = {(t.data_ptr(), t.shape): arrays[name] for name, t in self._state.items() if name in arrays}
-        made: dict[Any, torch.Tensor] = {}
-        for tensor in self._state.values():
-            key = tensor.data_ptr(), tensor.shape  # tied tensors stay tied
-            if key not in made:
-                made[key] = (
-                    torch.from_numpy(np.array(known[key])).to(tensor.dtype) if key in known else torch.zeros_like(tensor)
-                )
-        return {name: made[tensor.data_ptr(), tensor.shape] for name, tensor in self._state.items()}
 
     def arrays(self, state: Mapping[str, torch.Tensor]) -> Arrays:
         """A state of the model as arrays by the cell's structural paths. They share the state's memory where they can."""
@@ -84,17 +73,18 @@ class Weights:
         rows = self.plan.rows if self.plan else []
         return [self.paths.get(to, to) for row in rows if not names.isdisjoint(row.sources) for to in row.targets]
 
-    def gradients(self, model: torch.nn.Module, gradients: Mapping[str, Any]) -> Arrays:
-        """Gradients of a model's parameters by the cell's: they travel the way of the weights."""
-        named = dict(model.named_parameters(remove_duplicate=False))
-        found = {id(named[name]): torch.from_numpy(gradient) for name, gradient in gradients.items()}
+    def by_path(self, arrays: Mapping[str, np.ndarray[Any, Any]], dtype: torch.dtype | None = None) -> Arrays:
+        """Arrays by the model's names (weights, gradients: they travel the same way) by the cell's paths; absent ones are zero.
+
+        ``dtype``: of all of them, by default each tensor's own.
+        """
+        known = {self._places[name]: array for name, array in arrays.items() if name in self._places}
         made: dict[Any, torch.Tensor] = {}  # tied tensors stay tied
-        state = {}
-        for name, tensor in state_of(model, self._unused).items():
-            gradient = found.get(id(named.get(name)))
-            key = tensor.data_ptr(), tensor.shape
-            state[name] = made.setdefault(key, torch.zeros_like(tensor, dtype=torch.float64) if gradient is None else gradient)
-        return self.arrays(state)
+        for tensor in self._state.values():
+            key, own = _place(tensor), dtype or tensor.dtype
+            if key not in made:
+                made[key] = torch.from_numpy(known[key]).to(own) if key in known else torch.zeros_like(tensor, dtype=own)
+        return self.arrays({name: made[_place(tensor)] for name, tensor in self._state.items()})
 
     def write(self, state: Mapping[str, torch.Tensor], target: Path) -> None:
         """A state of the model as a file for the cell."""
@@ -106,6 +96,10 @@ class Weights:
             source = Path(folder) / "state.pth"
             torch.save(dict(state), source)
             convert(source, target, **self._arguments, progress=False)
+
+
+def _place(tensor: torch.Tensor) -> tuple[int, tuple[int, ...]]:
+    return tensor.data_ptr(), tuple(tensor.shape)
 
 
 def _described(state: Mapping[str, torch.Tensor]) -> dict[str, Stored]:

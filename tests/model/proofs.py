@@ -93,12 +93,7 @@ def _prepared(case: Case) -> Any:
         oracle.run(model, case.inputs, {}, training=case.training, dtype=dtype, backward=all(needs))
         for dtype in (torch.float64, torch.float32)
     )
-    sides = []
-    for side in (exact, single):
-        state = {name: torch.zeros_like(tensor, dtype=torch.float64) for name, tensor in state_of(model, []).items()}
-        state |= {name: torch.from_numpy(array) for name, array in side.gradients.items()}
-        sides.append(weights.arrays(state))
-    return made, arrays, exact, single, *sides
+    return made, arrays, exact, single, *(weights.by_path(side.gradients, torch.float64) for side in (exact, single))
 
 
 def _job(case: Case, prepared: Any) -> Job:
