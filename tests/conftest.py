@@ -105,10 +105,10 @@ def no_leaks(warm_frameworks: None, request: pytest.FixtureRequest):  # type: ig
 
 @pytest.fixture
 def run_python(tmp_path):  # type: ignore[no-untyped-def]
-    """Run a script in its own process: ``run_python(code, timeout_s=60) -> CompletedProcess`` with text output."""
+    """Run a script in its own process: ``run_python(code, timeout_s=120) -> CompletedProcess`` with text output."""
 
     def run(
-        code: str, *args: str, timeout_s: float = 60, env: dict[str, str] | None = None
+        code: str, *args: str, timeout_s: float = 120, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         script = tmp_path / "script.py"
         script.write_text(textwrap.dedent(code))

@@ -13,7 +13,7 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def run(name: str, timeout_s: float = 110) -> subprocess.CompletedProcess[str]:
+def run(name: str, timeout_s: float = 280) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name)], capture_output=True, text=True, timeout=timeout_s, env={**os.environ}
     )

@@ -15,7 +15,7 @@ from dsbridge.bench import memory
 from dsbridge.bench.process import ContenderFailedError, ContenderProcess
 from dsbridge.bench.runner import Plan, Runner
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("contenders_path")]
+pytestmark = pytest.mark.usefixtures("contenders_path")
 
 
 def run(*contenders: str, **options: object):  # type: ignore[no-untyped-def]

@@ -17,7 +17,6 @@ from dsbridge.cli.main import main
 sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
 from bench_results import entry, results
 
-pytestmark = pytest.mark.timeout(60)
 GOOD = results(entry("dsbridge", 100, peak_pss_bytes=1), entry("torch", 10, first_s=0.02, peak_pss_bytes=2))
 POOR = results(entry("dsbridge", 20, peak_pss_bytes=1), entry("torch", 10, first_s=0.02, peak_pss_bytes=2))
 

@@ -57,7 +57,7 @@ def scene(run_python: Any) -> Any:
     """
 
     def run(
-        code: str, *args: str, timeout_s: float = 60, exit_code: int = 0, stderr: str = "", says: str = "fine"
+        code: str, *args: str, timeout_s: float = 120, exit_code: int = 0, stderr: str = "", says: str = "fine"
     ) -> subprocess.CompletedProcess[str]:
         mark, files = uuid.uuid4().hex, set(os.listdir("/dev/shm"))
         env = {"PYTHONPATH": str(Path(__file__).parent), MARK: mark}

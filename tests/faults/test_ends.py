@@ -141,7 +141,6 @@ def test_trainer_killed(scene: Any) -> None:
     scene(TRAINER_KILLED)
 
 
-@pytest.mark.timeout(200)
 def test_control_c(scene: Any) -> None:
     """SIGINT to the whole process group, at any moment: KeyboardInterrupt in the trainer, not a word from workers."""
     scene(
