@@ -15,8 +15,8 @@ READY := $(VENV)/.ready
 # compiled by importing them once; where PYTHONDONTWRITEBYTECODE is set, as in many images, every process would do it anew: twelve
 # seconds instead of five for torch and mindspore, in each of the tests' hundreds of processes.
 PIP := --quiet --disable-pip-version-check --no-compile
-COMPILED := torch._dynamo, torch.export, mindspore.dataset, mindspore.mint, pandas, libcst, dsbridge
-compile = PYTHONDONTWRITEBYTECODE= $(1)/bin/python -W ignore -c "import $(COMPILED)$(2)"
+COMPILED := torch._dynamo, torch.export, mindspore.dataset, mindspore.mint, scipy.stats, libcst, dsbridge
+compile = PYTHONDONTWRITEBYTECODE= $(1)/bin/python -W ignore -c "import $(COMPILED)"
 
 PEERS := .venv-peers
 PAIRS := .venv-pairs
@@ -47,7 +47,7 @@ $(VENV)/.ready: setup.cfg setup.py constraints/$(LANE).txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install $(PIP) -c constraints/$(LANE).txt torch mindspore
 	$(BIN)/pip install $(PIP) -c constraints/$(LANE).txt -e .[dev]
-	$(call compile,$(VENV), scipy.stats, sklearn.datasets, hypothesis, pytest)
+	$(call compile,$(VENV))
 	touch $@
 
 demo: $(READY)
@@ -115,7 +115,7 @@ $(PAIRS)/.ready: setup.cfg setup.py constraints/np1.txt constraints/pairs.txt
 	$(PYTHON) -m venv $(PAIRS)
 	$(PAIRS)/bin/pip install $(PIP) -c constraints/np1.txt torch==2.13.0 mindspore==2.10.0
 	$(PAIRS)/bin/pip install $(PIP) -c constraints/np1.txt -r constraints/pairs.txt -e .[dev]
-	$(call compile,$(PAIRS), scipy.stats, pytest, transformers)
+	$(call compile,$(PAIRS))
 	touch $@
 
 bench-overhead: $(READY)
