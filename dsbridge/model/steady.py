@@ -42,7 +42,7 @@ class Steady:
     """Weights to compare with: the model, its float64 run and its float32 run (without gradients).
 
     ``expected``: the gradient by the cell's parameters. ``yardsticks``: how far that of float32, and those at weights a
-    rounding away, are off, by the cell's parameters.
+    rounding away, are off, by the cell's parameters. ``moved``: how far rounding moves it, relative.
     """
 
     model: torch.nn.Module
@@ -50,6 +50,12 @@ class Steady:
     single: oracle.Side
     expected: Arrays
     yardsticks: list[dict[str, float]]
+    moved: float = np.inf
+
+    @property
+    def near_ties(self) -> bool:
+        """Whether no weights were found around which the gradient is steady."""
+        return self.moved >= STEADY
 
 
 def steady(model: torch.nn.Module, example: Example, weights: Weights, seed: int) -> Steady:
@@ -58,19 +64,20 @@ def steady(model: torch.nn.Module, example: Example, weights: Weights, seed: int
     Where none are (deep networks, small batches), the ones at which it moves least, and how far it does is part of the
     yardstick.
     """
-    best, least = None, np.inf
+    best = None
     for number in range(seed, seed + SEEDS):
-        tried, moved = _tried(oracle.perturbed(model, example.inputs, example.kwargs, number), example, weights, least)
-        if best is None or moved < least:
-            best, least = tried, moved
-        if least < STEADY:
+        least = np.inf if best is None else best.moved
+        tried = _tried(oracle.perturbed(model, example.inputs, example.kwargs, number), example, weights, least)
+        if best is None or tried.moved < least:
+            best = tried
+        if not best.near_ties:
             break
     assert best is not None
     return best
 
 
-def _tried(model: torch.nn.Module, example: Example, weights: Weights, least: float) -> tuple[Steady, float]:
-    """Weights, and how far rounding moves their gradient (relative); unfinished once that is no less than ``least``."""
+def _tried(model: torch.nn.Module, example: Example, weights: Weights, least: float) -> Steady:
+    """Weights, and how far rounding moves their gradient; unfinished once that is no less than ``least``."""
     exact, single = (example.run(model, dtype, backward=True) for dtype in (torch.float64, torch.float32))
     found = Steady(model, exact, single, weights.by_path(exact.gradients, torch.float64), [])
     whole, moved = norm(found.expected.values()) or 1.0, 0.0
@@ -83,7 +90,8 @@ def _tried(model: torch.nn.Module, example: Example, weights: Weights, least: fl
         if moved >= least:
             break
     single.gradients.clear()  # another copy of the model
-    return found, moved
+    found.moved = moved
+    return found
 
 
 def _rounded(found: Steady, example: Example) -> Iterator[tuple[Mapping[str, Any], bool]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from torch import nn
 
 from dsbridge.model import oracle
 from dsbridge.model import steady as module
+from dsbridge.model import verify as proof
 from dsbridge.model.convert import draft, load_source
+from dsbridge.model.judge import ParityReport
 from dsbridge.model.steady import ROUNDING, SHAKES, STEADY, Example, Steady, shake_size, steady
 from dsbridge.model.weights import Weights
 
@@ -88,10 +91,10 @@ def test_where_nothing_is_steady_the_least_unsteady_is_taken(monkeypatch: pytest
     moved: dict[int, float] = {}
     real: Any = module._tried
 
-    def tried(model: nn.Module, example: Example, weights: Weights, least: float) -> tuple[Steady, float]:
-        found, distance = real(model, example, weights, least)
-        moved[len(moved)] = distance
-        return found, distance
+    def tried(model: nn.Module, example: Example, weights: Weights, least: float) -> Steady:
+        found: Steady = real(model, example, weights, least)
+        moved[len(moved)] = found.moved
+        return found
 
     monkeypatch.setattr(module, "_tried", tried)
     model = Near()
@@ -106,3 +109,37 @@ def test_the_size_of_shakes_has_a_floor_and_a_cap() -> None:
     """Weights are rounded whatever outputs do; outputs that nothing moves do not count."""
     assert shake_size(1e-9, 1e-6) == shake_size(1e-6, 0.0) == ROUNDING
     assert shake_size(1e-3, 1e-6) == pytest.approx(100 * ROUNDING)
+
+
+@pytest.mark.parametrize(
+    ("differ", "near_ties", "compared", "ok"),
+    [
+        ((["gradients-differ"], []), True, 2, True),  # a tie, at the first weights only
+        ((["gradients-differ"],) * 4, True, 3, False),  # a wrong gradient
+        ((["gradients-differ"], []), False, 1, False),  # torch's is steady there, MindSpore's is another
+        ((["gradients-differ", "outputs-differ"], []), True, 1, False),
+    ],
+)
+def test_gradients_near_ties_are_compared_at_other_weights(
+    differ: tuple[list[str], ...], near_ties: bool, compared: int, ok: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three times at most, and only where nothing else differs and torch's own gradient is not steady."""
+    model, seeds = nn.Linear(2, 2), []
+
+    def chosen(model: nn.Module, example: Example, weights: Any, seed: int) -> Any:
+        seeds.append(seed)
+        return SimpleNamespace(model=model, near_ties=near_ties, moved=1e-3)
+
+    def compare(report: ParityReport, run: Any, found: Any) -> bool:
+        for code in differ[len(seeds) - 1]:
+            report.add(code, "error", "eval, graph", "off")
+        return False
+
+    monkeypatch.setattr(proof, "steady", chosen)
+    monkeypatch.setattr(proof, "_compare", compare)
+    report, weights = ParityReport(), SimpleNamespace(arrays=lambda state: state)
+    subject: Any = SimpleNamespace(model=model, made=SimpleNamespace(unused=()))
+    proof._compared(report, subject, weights, Example((X,), {}, False), 5)  # type: ignore[arg-type]
+    assert seeds == [5 + module.SEEDS * number for number in range(compared)]
+    assert report.ok == ok
+    assert ("gradients-unsteady" in report) == (compared > 1)
