@@ -106,7 +106,6 @@ CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_is_noticed_and_its_stage_named(
     name: str, written: tuple[dsb.migrate.SetupPlan, Path], tmp_path: Path

@@ -42,7 +42,6 @@ def line_of(path: Path) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", EXPECTED)
 def test_what_cannot_be_moved_is_said_and_stops_the_files(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -114,7 +114,6 @@ def test_a_part_of_a_cell_s_parameter_cannot_be_frozen_in_silence() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("freeze", [_backbone, _all])
 def test_the_proof_notices_what_trains_although_it_is_frozen(freeze: Callable[[Net], None]) -> None:
     """With the line it holds, without it does not."""
