@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -31,6 +32,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, places in ((pytest.mark.one_lane, ONE_LANE), (pytest.mark.no_cover, NOT_COUNTED)):
             if any(item.path.is_relative_to(TESTS / place) for place in places):
                 item.add_marker(marker)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """In a worker of xdist pytest-cov has two tracers, of which ``no_cover`` pauses one: the other took over."""
+    if not item.get_closest_marker("no_cover"):
+        return (yield)
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)
 
 
 # A shell that runs this in the background has it ignore SIGINT, which every child would inherit.
