@@ -15,7 +15,7 @@ _HOMES = {
     "capture": "watch",
     "plan": "setup_plan",
     "SetupPlan": "setup_plan",
-    "SetupReport": "verify",
+    "SetupReport": "setup_report",
 }
 
 __all__ = ["SetupPlan", "SetupReport", "TrainingSetup", "capture", "plan"]
@@ -32,5 +32,5 @@ def __getattr__(name: str) -> Any:
 if TYPE_CHECKING:
     from dsbridge.migrate.setup import TrainingSetup
     from dsbridge.migrate.setup_plan import SetupPlan, plan
-    from dsbridge.migrate.verify import SetupReport
+    from dsbridge.migrate.setup_report import SetupReport
     from dsbridge.migrate.watch import capture

@@ -19,13 +19,14 @@ NUDGES, NUDGE = 2, 3e-7  # how often, and how far (relative) weights are moved t
 class Apart:
     """A step in torch.
 
-    ``before``: weights; ``optimizer``: as it was before the step; ``names``: of its parameters, by id; ``exact``: the step in
-    float64; ``others``: in float32, and in float64 from weights a little away; ``after``: weights after it, "exact", and
-    "unclipped" where gradients are clipped.
+    ``before``: weights; ``optimizer``: as it was before the step; ``later``: as float64 has it after the step; ``names``: of
+    both's parameters, by id; ``exact``: the step in float64; ``others``: in float32, and in float64 from weights a little away;
+    ``after``: weights after it, "exact", and "unclipped" where gradients are clipped.
     """
 
     before: Arrays
     optimizer: Any
+    later: Any
     names: dict[int, str]
     exact: Point
     others: list[Point]
@@ -35,20 +36,27 @@ class Apart:
         """How far torch's own runs are from float64, relative: of "loss", "gradients", or of the step that leads to "after"."""
         return max(_off(what, self.exact, other, self.before) for other in self.others)
 
+    def off_state(self) -> float:
+        """The same of what the optimizer has gathered after the step: the slot that is furthest off."""
+        slots = {slot for found in self.exact.later.values() for slot in found}
+        return max((_slot_off(self.exact, other, slot) for other in self.others for slot in slots), default=0.0)
+
 
 def apart(recording: Recording, point: Point, number: int) -> Apart:
     """Take the step again, in other ways."""
     live = materials(recording.start)
     _put(live, point, torch.float32)
-    exact = _again(recording, point, number, torch.float64)
-    others = [point, *(_again(recording, point, number, torch.float64, seed) for seed in range(1, NUDGES + 1))]
+    exact, later = _again(recording, point, number, torch.float64)
+    others = [point, *(_again(recording, point, number, torch.float64, seed)[0] for seed in range(1, NUDGES + 1))]
     after = {"exact": exact.after}
     if recording.steps[number].clips:
-        after["unclipped"] = _again(recording, point, number, torch.float64, clipped=False).after
-    return Apart(point.before, live.optimizer, live.names, exact, others, after)
+        after["unclipped"] = _again(recording, point, number, torch.float64, clipped=False)[0].after
+    return Apart(point.before, live.optimizer, later.optimizer, {**live.names, **later.names}, exact, others, after)
 
 
-def _again(recording: Recording, point: Point, number: int, dtype: torch.dtype, seed: int = 0, clipped: bool = True) -> Point:
+def _again(
+    recording: Recording, point: Point, number: int, dtype: torch.dtype, seed: int = 0, clipped: bool = True
+) -> tuple[Point, Materials]:
     live = materials(recording.start)
     _put(live, point, dtype)
     if seed:
@@ -62,7 +70,7 @@ def _again(recording: Recording, point: Point, number: int, dtype: torch.dtype, 
     with torch.random.fork_rng(devices=[]), oracle.default_dtype(dtype), torch.enable_grad(), mode:
         live.optimizer.zero_grad()
         one_step(live, step, number, How(dtype, points=(number,)), run)
-    return run.points[number]
+    return run.points[number], live
 
 
 def _put(live: Materials, point: Point, dtype: torch.dtype) -> None:
@@ -91,4 +99,11 @@ def _off(what: str, exact: Point, other: Point, before: Arrays) -> float:
         moved = array - start.get(name, 0.0)
         off += float(np.linalg.norm(theirs[name] - own.get(name, 0.0) - moved)) ** 2
         size += float(np.linalg.norm(moved)) ** 2
+    return float(np.sqrt(off / size)) if size else float(np.sqrt(off))
+
+
+def _slot_off(exact: Point, other: Point, slot: str) -> float:
+    held = [(found[slot], other.later[name][slot]) for name, found in exact.later.items() if slot in found]
+    size = sum(float(np.linalg.norm(ours)) ** 2 for ours, _ in held)
+    off = sum(float(np.linalg.norm(theirs - ours)) ** 2 for ours, theirs in held)
     return float(np.sqrt(off / size)) if size else float(np.sqrt(off))

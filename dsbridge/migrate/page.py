@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import dsbridge
-from dsbridge.migrate.verify import SetupReport
+from dsbridge.migrate.setup_report import SetupReport
 from dsbridge.report import Report
 
 SHOWN = 24

@@ -48,13 +48,14 @@ def materials(start: bytes | str) -> Materials:
 
 @dataclass(slots=True)
 class Point:
-    """One step taken apart: weights and optimizer state before it, the loss, gradients as they came, weights after."""
+    """One step taken apart: weights and optimizer state before it, the loss, gradients as they came, both after it."""
 
     before: Arrays
     state: dict[str, Arrays]
     loss: float
     gradients: Arrays
     after: Arrays
+    later: dict[str, Arrays]
     options: list[dict[str, Any]]
 
 
@@ -83,6 +84,11 @@ class How:
     shake: tuple[float, int] = (0.0, 0)
     points: tuple[int, ...] = ()
     recorded: bool = False
+
+
+def weights_before(recording: Recording) -> Arrays:
+    """Parameters and buffers before the first step."""
+    return weights(materials(recording.start).step)
 
 
 def replay(recording: Recording, pattern: Pattern, how: How = How()) -> Run:
@@ -136,7 +142,7 @@ def one_step(live: Materials, step: Step, number: int, how: How, made: Run) -> N
     live.optimizer.zero_grad()
     live.step.zero_grad()
     if begun:
-        made.points[number] = Point(*begun, total, gradients, weights(live.step), made.options[-1])
+        made.points[number] = Point(*begun, total, gradients, weights(live.step), state(live), made.options[-1])
 
 
 def clip(live: Materials, step: Step) -> None:

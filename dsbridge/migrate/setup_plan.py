@@ -15,7 +15,8 @@ from dsbridge.frameworks.detect import require_mindspore, require_torch
 from dsbridge.migrate.emitted import emitted
 from dsbridge.migrate.page import parity_page, verify_script
 from dsbridge.migrate.setup import TrainingSetup
-from dsbridge.migrate.verify import SetupReport, verify
+from dsbridge.migrate.setup_report import SetupReport
+from dsbridge.migrate.verify import verify
 from dsbridge.report import Report, Reported
 
 KEPT = "recording.pkl"

@@ -99,6 +99,16 @@ CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
         source("        scheduler.step()\n", "        scheduler.step()\n        scheduler.step()\n"),
         "schedule",
     ),
+    "momentum lost between two steps, which are right": (
+        source(
+            "        scheduler.step()\n",
+            "        scheduler.step()\n"
+            "        if getattr(scheduler, 'last_epoch', 0) == 7:\n"
+            "            for one in scheduler.rates.optimizer.accum:\n"
+            "                ops.assign(one, ops.zeros_like(one))\n",
+        ),
+        "optimizer",
+    ),
     "a transform changed": (other_transform, "data"),
     "shuffle seed changed": (other_seed, "data"),
     "an activation changed": (other_model, "forward"),

@@ -36,6 +36,40 @@ def loaded(name: str, path: Path) -> Any:
 run_cell = loaded("run_cell", Path(__file__).parents[2] / "model" / "child" / "run_cell.py")
 
 
+class Between:
+    """A training step that notes what changed after it, before the next one began: nothing should."""
+
+    def __init__(self, train_step: Any, held: dict[str, Any]) -> None:
+        self.train_step, self.held = train_step, held
+        self.left: dict[str, Any] = {}
+        self.calls, self.changed = 0, ""
+
+    def __call__(self, *batch: Any) -> Any:
+        """Train on a batch."""
+        return self._watched(self.train_step, batch)
+
+    def add(self, *batch: Any) -> Any:
+        """Add up gradients of a batch."""
+        return self._watched(self.train_step.add, batch)
+
+    def update(self) -> Any:
+        """Train on what was added up."""
+        return self._watched(self.train_step.update, ())
+
+    def _watched(self, do: Any, batch: Any) -> Any:
+        now = self._now()
+        other = [name for name, array in self.left.items() if not np.array_equal(now[name], array, equal_nan=True)]
+        if other and not self.changed:
+            self.changed = f"before call {self.calls + 1} of the training step: {', '.join(other[:3])}"
+        result = do(*batch)
+        self.calls += 1
+        self.left = self._now()
+        return result
+
+    def _now(self) -> dict[str, Any]:
+        return {name: parameter.asnumpy().copy() for name, parameter in self.held.items()}
+
+
 class Idle:
     """In the place of a schedule."""
 
@@ -68,13 +102,15 @@ def _no_loader(train: Any) -> None:
 
 def _train(train: Any, live: Any, job: Job, epochs: list[list[Any]]) -> dict[str, Any]:
     network, optimizer, scheduler, train_step = live
-    made: dict[str, Any] = {"losses": [], "rates": [], "points": {}, "saved": {}}
+    made: dict[str, Any] = {"losses": [], "rates": [], "points": {}, "saved": {}, "between": "", "begun": {}}
     steps, stepped = 0, True
     gradients_of = ms.value_and_grad(network, None, optimizer.parameters)
     gradients_of = ms.jit(gradients_of) if job.graph else gradients_of
+    watched = Between(train_step, _kept(network, optimizer)) if job.between else train_step
+    made["begun"] = _weights(network) if job.between else {}
     for number, micros in enumerate(epochs):
         ends = number + 1 < len(epochs) or job.ended
-        losses = train.epoch_of(_tensors(micros), len(micros) if ends else None, train_step, scheduler)
+        losses = train.epoch_of(_tensors(micros), len(micros) if ends else None, watched, scheduler)
         for _ in micros:
             if stepped:
                 made["rates"].append(_rates(optimizer))
@@ -89,7 +125,15 @@ def _train(train: Any, live: Any, job: Job, epochs: list[list[Any]]) -> dict[str
             next(losses, None)  # what comes at the end of an epoch
             stepped = True
     made["weights"] = _weights(network)
+    made["between"] = watched.changed if job.between else ""
     return made
+
+
+def _kept(network: Any, optimizer: Any) -> dict[str, Any]:
+    """All that steps leave to the next but rates and momenta, which a schedule changes."""
+    held = {**{p.name: p for p in network.get_parameters()}, **gathered(optimizer)}
+    scheduled = {id(one) for one in (*(group["lr"] for group in optimizer.param_groups), *getattr(optimizer, "momenta", ()))}
+    return {name: parameter for name, parameter in held.items() if id(parameter) not in scheduled}
 
 
 def _saved(train: Any, live: Any) -> dict[str, bytes]:
@@ -125,11 +169,21 @@ def _apart(train: Any, live: Any, gradients_of: Any, start: Start) -> dict[str, 
         for _ in train.epoch_of(_tensors(start.micros), len(start.micros), train_step, Idle()):
             pass
         made["after"] = _weights(network)
+        made["state"] = {key: _gathered(optimizer, key) for key in start.later}
     except Exception as exc:
         made["error"] = f"{type(exc).__name__}: {exc}"
     for name, parameter in held.items():
         ops.assign(parameter, ms.Tensor(before[name]))
     return made
+
+
+def _gathered(optimizer: Any, key: str) -> Any:
+    """The array that ``load_optimizer`` would write under a name."""
+    attribute, _, name = key.partition(".")
+    held = getattr(optimizer, attribute)
+    if name:
+        held = held[[parameter.name for parameter in optimizer.parameters].index(name)]
+    return held.asnumpy().copy()
 
 
 def _tensors(micros: list[list[Any]]) -> Any:

@@ -1,0 +1,84 @@
+"""Steps taken apart: each from torch's own state, and what of it differs: forward, gradient, clipping, the optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dsbridge.errors import DsbridgeError
+from dsbridge.migrate.apart import Apart
+from dsbridge.migrate.job import Start
+from dsbridge.migrate.recording import Recording
+from dsbridge.migrate.setup_report import SetupReport
+from dsbridge.migrate.state import planned_state
+from dsbridge.model.judge import Measured, relative
+from dsbridge.model.weights import Weights
+
+
+def starts(report: SetupReport, recording: Recording, points: dict[int, Apart], weights: Weights) -> dict[int, Start]:
+    """Where each step begins in MindSpore; one that has no place for torch's state is a finding."""
+    found = {}
+    for number, point in points.items():
+        try:
+            before, after = (planned_state(optimizer, point.names, weights.plan) for optimizer in (point.optimizer, point.later))
+        except DsbridgeError as refused:
+            report.add("optimizer-differs", "error", f"step {number + 1} alone", str(refused))
+            continue
+        micros = [[one.numpy() for one in micro.inputs] for micro in recording.steps[number].micros]
+        found[number] = Start(weights.by_path(point.before), micros, before, sorted(after))
+    return found
+
+
+def judge_point(report: SetupReport, word: str, number: int, point: Apart, got: Any, weights: Weights) -> None:
+    """One step from torch's own state: loss, gradients, the step that weights take, what the optimizer has gathered."""
+    where = f"{word}, step {number + 1} alone"
+    if got is None or "error" in got:
+        stage, text = (got["stage"], got["error"]) if got else ("forward", "this step was not reached")
+        report.add(f"{stage}-fails", "error", where, text)
+        return
+    report.judge("forward", where, relative(np.float64(point.exact.loss), got["loss"]), point.off("loss"))
+    by_name = {weights.paths.get(name, name): name for name in weights.pairs.values()}
+    exact = {by_name.get(path, path): array for path, array in weights.by_path(point.exact.gradients).items()}
+    held = {name: array for name, array in exact.items() if name in got["gradients"]}
+    report.judge("gradient", where, distance(held, got["gradients"]), point.off("gradients"))
+    _judge_step(report, where, point, got["after"], weights)
+    state = planned_state(point.later, point.names, weights.plan)
+    for attribute in sorted({key.partition(".")[0] for key in state}):
+        expected = {key: array for key, array in state.items() if key.partition(".")[0] == attribute}
+        report.judge("optimizer", f"{where}, {attribute}", distance(expected, got["state"]), point.off_state())
+
+
+def distance(expected: dict[str, Any], got: dict[str, Any]) -> float:
+    """The L2 norm of all differences together, relative to what is expected."""
+    off = sum(float(np.linalg.norm(np.asarray(got[key], np.float64) - array)) ** 2 for key, array in expected.items())
+    size = sum(float(np.linalg.norm(array)) ** 2 for array in expected.values())
+    return float(np.sqrt(off / size)) if size else float(np.sqrt(off))
+
+
+def _judge_step(report: SetupReport, where: str, point: Apart, got: dict[str, Any], weights: Weights) -> None:
+    after = {what: weights.by_path(arrays) for what, arrays in point.after.items()}
+    begun = weights.by_path(point.before)
+    error = _moved(begun, after["exact"], got)
+    measured = Measured(f"{where}, optimizer", error, point.off("after"))
+    report.measured.append(measured)
+    if not measured.fine:
+        unclipped = "unclipped" in after and _moved(begun, after["unclipped"], got) < 0.1 * error
+        clipping = unclipped or ("unclipped" in after and _scaled(begun, after["exact"], got))
+        stage = "clipping" if clipping else "optimizer"
+        report.add(f"{stage}-differs", "error", where, f"the step that weights take: {measured}")
+
+
+def _moved(begun: dict[str, Any], expected: dict[str, Any], got: dict[str, Any]) -> float:
+    """How far the step that was taken is from the one expected, relative to it."""
+    steps = {key: array.astype(np.float64) - begun[key] for key, array in expected.items() if key in got}
+    taken = {key: np.asarray(got[key], np.float64) - begun[key] for key in steps}
+    return distance(steps, taken)
+
+
+def _scaled(begun: dict[str, Any], expected: dict[str, Any], got: dict[str, Any]) -> bool:
+    """Whether the step is the right one but for one factor: a limit that is another."""
+    a = np.concatenate([(array.astype(np.float64) - begun[key]).ravel() for key, array in expected.items() if key in got])
+    b = np.concatenate([(np.asarray(got[key], np.float64) - begun[key]).ravel() for key in expected if key in got])
+    size = float(np.dot(a, a))
+    return bool(size and relative(b, a * (float(np.dot(a, b)) / size)) < 1e-3)
