@@ -23,7 +23,7 @@ _IMPORTS = {
 }
 _FILE = (  # what train.py defines and imports
     "ACCUMULATE", "Accumulated", "CLIP_NORM", "CLIP_VALUE", "HERE", "Path", "TrainStep", "argparse", "build", "clip_by_norm",
-    "clip_by_value", "data", "epoch_of", "json", "main", "make_optimizer", "make_scheduler", "make_train_step", "nn", "np",
+    "clip_by_value", "contextlib", "data", "epoch_of", "json", "main", "make_optimizer", "make_scheduler", "make_train_step", "nn", "np",
     "pickle", "rates", "resume", "save", "state_of", "tqdm",
 )  # fmt: skip
 _LARGEST = 1000  # numbers and strings in one literal

@@ -19,7 +19,7 @@ from dsbridge.model.judge import Measured
 from dsbridge.model.weights import Weights
 
 HELD_BYTES = 1 << 31  # what the steps of one round may take
-COPIES = 40  # of weights in float32, a step: torch's four runs of it, in float64, and MindSpore's
+COPIES = 100  # of the weights in float32, a step: torch's five runs of it in float64, with state and gradients, and MindSpore's two
 
 
 def every_step(

@@ -109,6 +109,8 @@ def resume(folder, network, optimizer, scheduler, loader):
 BUILD = """
 def build(graph=False):
     \"\"\"The network with its loss and first weights, the optimizer, the schedule, the training step.\"\"\"
+    with contextlib.suppress(SystemError):  # with numpy 2 the first operation of a process fails
+        (ms.Tensor([1.0]) + 1.0).asnumpy()
     network = TrainStep()
     missing, _ = ms.load_param_into_net(network, ms.load_checkpoint(str(HERE / "weights.safetensors"), format="safetensors"))
     if missing:
@@ -244,7 +246,7 @@ def _main(parts: Parts) -> str:
 
 
 def _head(parts: Parts, text: str, imports: set[str]) -> str:
-    standard = {"import argparse", "import json", "import pickle", "from pathlib import Path"}
+    standard = {"import argparse", "import contextlib", "import json", "import pickle", "from pathlib import Path"}
     standard |= {line for line in imports if line.split()[1] in sys.stdlib_module_names}
     others = {line for line in imports - standard if not line.startswith(("from mindspore import", "import mindspore as"))}
     others |= {"import data", "import mindspore as ms", "from model import TrainStep", "from tqdm import tqdm"}
