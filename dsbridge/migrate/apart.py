@@ -33,7 +33,10 @@ class Apart:
     after: dict[str, Arrays] = field(default_factory=dict)
 
     def off(self, what: str) -> float:
-        """How far torch's own runs are from float64, relative: of "loss", "gradients", or of the step that leads to "after"."""
+        """How far torch's own runs are from float64, relative: of "loss", "gradients", or of the step that leads to "after".
+
+        "averages": of the step that they take.
+        """
         return max(_off(what, self.exact, other, self.before) for other in self.others)
 
     def off_state(self) -> float:
@@ -81,6 +84,9 @@ def _put(live: Materials, point: Point, dtype: torch.dtype) -> None:
         for name, array in point.before.items():
             held[name].copy_(torch.from_numpy(array))
     named = dict(live.step.named_parameters())
+    if live.averages:
+        live.averages.averaged.to(dtype)
+        live.averages.put(live.names, point.averages[0], point.averaged)
     for name, slots in point.state.items():
         live.optimizer.state[named[name]] = {
             key: torch.from_numpy(array.copy()).to(dtype if array.dtype.kind == "f" and key != "step" else torch.float32)
@@ -91,9 +97,12 @@ def _put(live: Materials, point: Point, dtype: torch.dtype) -> None:
 def _off(what: str, exact: Point, other: Point, before: Arrays) -> float:
     if what == "loss":
         return abs(other.loss - exact.loss) / (abs(exact.loss) or 1.0)
-    ours, theirs = getattr(exact, what), getattr(other, what)
-    start = before if what == "after" else {}
-    own = other.before if what == "after" else {}
+    if what == "averages":
+        (start, ours), (own, theirs) = exact.averages, other.averages
+    else:
+        ours, theirs = getattr(exact, what), getattr(other, what)
+        start = before if what == "after" else {}
+        own = other.before if what == "after" else {}
     off = size = 0.0
     for name, array in ours.items():
         moved = array - start.get(name, 0.0)

@@ -15,6 +15,7 @@ import torch
 
 import dsbridge
 from dsbridge.errors import DsbridgeError, Unsupported
+from dsbridge.migrate.averages import averages_source, planned_averages
 from dsbridge.migrate.data_source import data_source
 from dsbridge.migrate.forward import Program
 from dsbridge.migrate.missing import Missing, raising
@@ -149,7 +150,7 @@ def _data(
 
 def _parts(setup: TrainingSetup, live: Materials | None, made: Emitted, report: Report, title: str) -> Parts:
     nothing = Source(lines=("def make_optimizer(network):", '    raise NotImplementedError("no optimizer was seen")'))
-    optimizer, schedule = nothing, None
+    optimizer, schedule, averages = nothing, None, None
     if live is not None and made.migrated is not None:
         unused = _unused(setup, live)
         names = {}
@@ -161,6 +162,7 @@ def _parts(setup: TrainingSetup, live: Materials | None, made: Emitted, report: 
         scheduler = live.schedulers.get(setup.pattern.scheduler)
         optimizer = _source(report, "optimizer-unsupported", type(live.optimizer).__name__, "make_optimizer(network)",
                             lambda: optimizer_source(live.optimizer, names), _made_at(setup))  # fmt: skip
+        averages = _averages(setup, live, report)
         _gathered(live, made, report)
         if scheduler is not None:
             schedule = _source(report, "schedule-unsupported", type(scheduler).__name__, "make_scheduler(optimizer)",
@@ -177,11 +179,24 @@ def _parts(setup: TrainingSetup, live: Materials | None, made: Emitted, report: 
         pattern=setup.pattern,
         optimizer=optimizer,
         schedule=schedule,
+        averages=averages,
         epochs=setup.recorded().wanted_epochs or max(1, len(setup.pattern.epochs)),
         evaluated=_evaluated(live) if live is not None else [],
         frozen=_frozen(live, made.migrated) if live is not None and made.migrated is not None else [],
         begun="optimizer.npz" in made.binary,
     )
+
+
+def _averages(setup: TrainingSetup, live: Materials, report: Report) -> Source | None:
+    """The averages of the weights, where there are any; of a kind that is not known they are an error."""
+    if live.averages is None or not setup.pattern.averages:
+        return None
+    try:
+        return averages_source(live.averages.averaged)
+    except Unsupported as refused:
+        where = next((f"{file}:{line}" for _, path, (file, line) in setup.recorded().averages if path), "averages")
+        report.add("averages-left-out", "error", where, str(refused))
+        return None
 
 
 def _gathered(live: Materials, made: Emitted, report: Report) -> None:
@@ -192,6 +207,10 @@ def _gathered(live: Materials, made: Emitted, report: Report) -> None:
     except Unsupported as refused:
         report.add("optimizer-unsupported", "error", type(live.optimizer).__name__, str(refused))
         return
+    if live.averages and live.averages.count:
+        trained = {live.names[id(p)] for g in live.optimizer.param_groups for p in g["params"] if p.requires_grad}
+        arrays = live.averages.arrays(live.names)
+        state |= planned_averages(arrays, live.averages.count, trained, made.migrated.weights.plan)
     if state:
         held = io.BytesIO()
         np.savez(held, **state)

@@ -47,6 +47,7 @@ def _record(setup: Any, steps: int) -> tuple[Recording, Pattern]:
     pattern.clips = tuple(
         (kind, limit) for kind, limit in (("norm", setup.clip_grad_norm), ("value", setup.clip_grad_value)) if limit is not None
     )
+    pattern.averages = setup.averages is not None
     loader = pickle.loads(recording.loader)
     recording.epochs.append(Epoch(LOADER, 0, states_of(loader)))
     first = next(iter(loader))
@@ -59,6 +60,7 @@ def _record(setup: Any, steps: int) -> tuple[Recording, Pattern]:
             "tensors": step.tensors,
             "optimizer": setup.optimizer,
             "schedulers": {} if setup.scheduler is None else {id(setup.scheduler): setup.scheduler},
+            "averages": None if setup.averages is None else ("model", setup.averages),
         }
     )
     _train(materials(recording.start), loader, recording, pattern, steps)

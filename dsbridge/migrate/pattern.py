@@ -15,9 +15,9 @@ Said = list[tuple[str, Where, str]]
 class Pattern:
     """``accumulate``: micro-batches a step; ``scheduler_every``: "step", "epoch" or ""; ``clips``: (kind, limit) of each step.
 
-    ``schedules``: (steps before it, which scheduler, its metrics) as they happened; ``rest``: whether an epoch's last
-    micro-batches make a step of their own; ``epochs``: recorded micro-batches of each epoch; ``ended``: whether the last of
-    these ended.
+    ``averages``: whether those of weights are taken after each step; ``schedules``: (steps before it, which scheduler, its
+    metrics) as they happened; ``rest``: whether an epoch's last micro-batches make a step of their own; ``epochs``: recorded
+    micro-batches of each epoch; ``ended``: whether the last of these ended.
 
     >>> Pattern().accumulate
     1
@@ -28,6 +28,7 @@ class Pattern:
     scheduler_every: str = NEVER
     metric_at: Where = ("", 0)
     clips: tuple[tuple[str, float], ...] = ()
+    averages: bool = False
     schedules: list[tuple[int, int, list[float]]] = field(default_factory=list)
     rest: bool = False
     epochs: list[int] = field(default_factory=list)
@@ -44,6 +45,7 @@ def pattern(recording: Recording) -> Pattern:
     _epochs(events, recording, made)
     _schedule(events, recording, made)
     _clips(recording, made)
+    _averages(events, recording, made)
     if recording.carried:
         where = next((event.where for event in events if event.kind == "backward"), ("", 0))
         made.said.append(
@@ -178,6 +180,34 @@ def _schedule(events: list[Event], recording: Recording, made: Pattern) -> None:
     if [count for count, *_ in made.schedules] != list(range(1, len(kinds) + 1)) and made.scheduler_every == STEP:
         where = kinds[0][1]
         made.said.append(("schedule-irregular", where, "the schedule steps neither after each step nor after each epoch"))
+
+
+def _averages(events: list[Event], recording: Recording, made: Pattern) -> None:
+    """Averages of weights that are taken after each step; all others are left out, and that is said."""
+    steps = 0
+    taken: dict[int, list[int]] = {}
+    strange: set[int] = set()
+    for event in events:
+        if event.kind == "step":
+            steps += 1
+        elif event.kind == "average":
+            identity, own = event.value
+            taken.setdefault(identity, []).append(steps)
+            strange |= set() if own else {identity}
+    for identity, path, where in recording.averages:
+        after = taken.get(identity, [])
+        if not after:
+            why = "they are not taken within the steps that were seen"
+        elif not path or identity in strange:
+            why = "they are of a module that the training step does not call"
+        elif made.averages:
+            why = "they are the second ones"
+        elif after == list(range(1, len(after) + 1)) and len(after) >= steps - 1:  # after the last step it was stopped
+            made.averages = True
+            continue
+        else:
+            why = f"they are not taken once after each step, but after steps {', '.join(map(str, after[:4]))}"
+        made.said.append(("averages-left-out", where, f"averages of the weights are kept beside them: {why}"))
 
 
 def _clips(recording: Recording, made: Pattern) -> None:

@@ -8,8 +8,10 @@ import numpy as np
 
 from dsbridge.errors import DsbridgeError
 from dsbridge.migrate.apart import Apart
+from dsbridge.migrate.averages import planned_averages
 from dsbridge.migrate.job import Start
 from dsbridge.migrate.recording import Recording
+from dsbridge.migrate.replay import Arrays
 from dsbridge.migrate.setup_report import SetupReport
 from dsbridge.migrate.state import planned_state
 from dsbridge.model.judge import Measured, relative
@@ -21,13 +23,28 @@ def starts(report: SetupReport, recording: Recording, points: dict[int, Apart], 
     found = {}
     for number, point in points.items():
         try:
-            before, after = (planned_state(optimizer, point.names, weights.plan) for optimizer in (point.optimizer, point.later))
+            before, after = (
+                planned_state(optimizer, point.names, weights.plan) for optimizer in (point.optimizer, point.later)
+            )
+            means = _averages(point, weights)
         except DsbridgeError as refused:
             report.add("optimizer-differs", "error", f"step {number + 1} alone", str(refused))
             continue
         micros = [[one.numpy() for one in micro.inputs] for micro in recording.steps[number].micros]
-        found[number] = Start(weights.by_path(point.before), micros, before, sorted(after))
+        found[number] = Start(weights.by_path(point.before), micros, {**before, **means[0]}, sorted({**after, **means[1]}))
     return found
+
+
+def _averages(point: Apart, weights: Weights) -> tuple[Arrays, Arrays]:
+    """Averages of weights before and after a step, as the written optimizer has them; nothing where none are kept."""
+    exact = point.exact
+    if not exact.averages[1]:
+        return {}, {}
+    before, after = (
+        planned_averages(arrays, exact.averaged + number, exact.gradients, weights.plan)
+        for number, arrays in enumerate(exact.averages)
+    )
+    return before, after
 
 
 def judge_point(report: SetupReport, word: str, number: int, point: Apart, got: Any, weights: Weights) -> None:
@@ -47,6 +64,9 @@ def judge_point(report: SetupReport, word: str, number: int, point: Apart, got: 
     for attribute in sorted({key.partition(".")[0] for key in state}):
         expected = {key: array for key, array in state.items() if key.partition(".")[0] == attribute}
         report.judge("optimizer", f"{where}, {attribute}", distance(expected, got["state"]), point.off_state())
+    before, after = _averages(point, weights)
+    if after:
+        report.judge("optimizer", f"{where}, averages", _moved(before, after, got["state"]), point.off("averages"))
 
 
 def distance(expected: dict[str, Any], got: dict[str, Any]) -> float:

@@ -13,7 +13,7 @@ Where = tuple[str, int]  # file and line
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that the script did: "epoch", "batch", "end" (of a loader), "backward", "clip_norm", "clip_value", "step",
-    "zero", "schedule", "option".
+    "zero", "schedule", "average", "option".
 
     >>> Event("zero", ("train.py", 3)).kind
     'zero'
@@ -78,6 +78,7 @@ class Recording:
     training_loader: int = 0
     optimizer: int = 0
     made_at: dict[int, Where] = field(default_factory=dict)  # where each optimizer was made
+    averages: list[tuple[int, str, Where]] = field(default_factory=list)  # which, of what in the step, where they were made
     wanted_epochs: int = 0
     modules: list[tuple[str, str]] = field(default_factory=list)  # the user's own that were imported: name, folder
     carried: bool = False  # gradients were not zero when a step began

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from dsbridge.migrate.forward import Program, TrainStep, train_step
+from dsbridge.migrate.averages import Averages
+from dsbridge.migrate.forward import Program, TrainStep, at_path, train_step
 from dsbridge.migrate.pattern import Pattern
 from dsbridge.migrate.recording import Recording, Step, options_of
 from dsbridge.model import oracle
@@ -21,12 +22,13 @@ Arrays = dict[str, "np.ndarray[Any, Any]"]
 
 @dataclass(slots=True)
 class Materials:
-    """Live objects as they were before the first step; each has its own."""
+    """Live objects as they were before the first step; each has its own. ``averages``: of weights, None where none are kept."""
 
     program: Program
     step: TrainStep
     optimizer: Any
     schedulers: dict[int, Any]
+    averages: Averages | None = None
 
     @property
     def names(self) -> dict[int, str]:
@@ -38,17 +40,18 @@ def materials(start: bytes | str) -> Materials:
     """Unpickle what a recording began with."""
     assert isinstance(start, bytes), start
     found = pickle.loads(start)
-    return Materials(
-        found["program"],
-        train_step(found["program"], found["modules"], found["tensors"]),
-        found["optimizer"],
-        found["schedulers"],
-    )
+    step = train_step(found["program"], found["modules"], found["tensors"])
+    path, averaged = found.get("averages") or ("", None)
+    averages = Averages(averaged, at_path(step, path)) if path else None
+    return Materials(found["program"], step, found["optimizer"], found["schedulers"], averages)
 
 
 @dataclass(slots=True)
 class Point:
-    """One step taken apart: weights and optimizer state before it, the loss, gradients as they came, both after it."""
+    """One step taken apart: weights and optimizer state before it, the loss, gradients as they came, both after it.
+
+    ``averages``: those of the weights, before and after it; ``averaged``: how often they were taken before it.
+    """
 
     before: Arrays
     state: dict[str, Arrays]
@@ -57,6 +60,8 @@ class Point:
     after: Arrays
     later: dict[str, Arrays]
     options: list[dict[str, Any]]
+    averages: tuple[Arrays, Arrays] = field(default_factory=lambda: ({}, {}))
+    averaged: int = 0
 
 
 @dataclass(slots=True)
@@ -67,6 +72,7 @@ class Run:
     options: list[list[dict[str, Any]]] = field(default_factory=list)
     weights: Arrays = field(default_factory=dict)
     state: dict[str, Arrays] = field(default_factory=dict)
+    averages: Arrays = field(default_factory=dict)
     points: dict[int, Point] = field(default_factory=dict)
 
 
@@ -115,7 +121,7 @@ def replay(recording: Recording, pattern: Pattern, how: How = How()) -> Run:
             one_step(live, step, number, how, made)
             for scheduler, metrics in schedules.get(number + 1, ()):
                 live.schedulers[scheduler].step(*metrics)
-    made.weights, made.state = weights(live.step), state(live)
+    made.weights, made.state, made.averages = weights(live.step), state(live), averages(live)
     return made
 
 
@@ -128,6 +134,7 @@ def one_step(live: Materials, step: Step, number: int, how: How, made: Run) -> N
             )
     made.options.append(options_of(live.optimizer))
     begun = (weights(live.step), state(live)) if number in how.points else None
+    means, count = (averages(live), live.averages.count) if begun and live.averages else ({}, 0)
     total = 0.0
     for micro in step.micros:
         if how.random is not None and micro.states[how.random] is not None:
@@ -139,10 +146,13 @@ def one_step(live: Materials, step: Step, number: int, how: How, made: Run) -> N
     gradients = _gradients(live.step) if begun else {}
     clip(live, step)
     live.optimizer.step()
+    if live.averages:
+        live.averages.take()
     live.optimizer.zero_grad()
     live.step.zero_grad()
     if begun:
-        made.points[number] = Point(*begun, total, gradients, weights(live.step), state(live), made.options[-1])
+        after = weights(live.step), state(live), made.options[-1], (means, averages(live)), count
+        made.points[number] = Point(*begun, total, gradients, *after)
 
 
 def clip(live: Materials, step: Step) -> None:
@@ -173,6 +183,11 @@ def state(live: Materials) -> dict[str, Arrays]:
     }
 
 
+def averages(live: Materials) -> Arrays:
+    """The averages of parameters; none where none are kept."""
+    return live.averages.arrays(live.names) if live.averages else {}
+
+
 def _gradients(step: torch.nn.Module) -> Arrays:
     return {name: _array(p.grad) for name, p in step.named_parameters() if p.grad is not None}
 
@@ -192,6 +207,8 @@ def _widen(live: Materials, dtype: torch.dtype) -> None:
     if dtype is not torch.float64:
         return
     live.step.double()
+    if live.averages:
+        live.averages.averaged.double()
     for slots in live.optimizer.state.values():
         for key, value in slots.items():
             if isinstance(value, torch.Tensor) and value.dtype.is_floating_point:

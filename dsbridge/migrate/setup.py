@@ -28,7 +28,8 @@ class TrainingSetup(Reported):
     ``optimizer``: torch's, over the model's parameters; ``scheduler``: of torch.optim.lr_scheduler, stepped
     ``scheduler_every`` "step" or "epoch"; ``loader``: of batches (input, target), (inputs ..., target) or dicts of the model's
     arguments; ``epoch``, ``step``: how far it has trained; ``clip_grad_norm``, ``clip_grad_value``: limits; ``accumulate``:
-    batches a step.
+    batches a step; ``averages``: a torch.optim.swa_utils.AveragedModel of the
+    model, updated after each step.
 
     Nothing is run before the setup is planned; the objects are left as they are.
 
@@ -52,6 +53,7 @@ class TrainingSetup(Reported):
         clip_grad_value: float | None = None,
         accumulate: int = 1,
         scheduler_every: str = EPOCH,
+        averages: Any = None,
     ) -> None:
         if scheduler_every not in (STEP, EPOCH):
             raise ValueError(f"scheduler_every must be {STEP!r} or {EPOCH!r}, got {scheduler_every!r}")
@@ -60,7 +62,7 @@ class TrainingSetup(Reported):
         self.model, self.loss, self.optimizer, self.scheduler, self.loader = model, loss, optimizer, scheduler, loader
         self.epoch, self.step = epoch, step
         self.clip_grad_norm, self.clip_grad_value, self.accumulate = clip_grad_norm, clip_grad_value, accumulate
-        self.scheduler_every = scheduler_every
+        self.scheduler_every, self.averages = scheduler_every, averages
         self.report = Report("setup")
         self.recording: Recording | None = None
         self.pattern = Pattern(accumulate=accumulate)
@@ -93,6 +95,7 @@ class TrainingSetup(Reported):
         parts = [f"{made.accumulate} batches a step" if made.accumulate > 1 else "one batch a step"]
         parts += [f"gradient {kind} clipped at {limit:g}" for kind, limit in made.clips]
         parts += [f"the schedule steps after each {made.scheduler_every}"] if made.scheduler_every else []
+        parts += ["averages of the weights are taken after each step"] if made.averages else []
         return "\n".join([*lines, "; ".join(parts), str(self.report)])
 
     def to_dict(self) -> dict[str, Any]:
@@ -105,6 +108,7 @@ class TrainingSetup(Reported):
             "scheduler_every": self.pattern.scheduler_every,
             "accumulate": self.pattern.accumulate,
             "clips": [list(one) for one in self.pattern.clips],
+            "averages": self.pattern.averages,
             "steps": len(steps),
             "losses": [step.loss for step in steps],
             "report": self.report.to_dict(),
@@ -154,6 +158,7 @@ def from_recording(
         scheduler=live.schedulers.get(found.scheduler) if live else None,
         loader=None,
         accumulate=found.accumulate,
+        averages=live.averages.averaged if live and live.averages and found.averages else None,
     )
     for kind, limit in found.clips:
         setattr(made, f"clip_grad_{kind}", limit)

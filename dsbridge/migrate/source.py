@@ -13,7 +13,7 @@ from typing import Any
 from dsbridge.model.helpers import names_in
 from dsbridge.report import Finding
 
-_RUNTIME = ("optimizers.py", "schedules.py", "cycles.py", "chains.py", "state.py")
+_RUNTIME = ("optimizers.py", "schedules.py", "cycles.py", "chains.py", "state.py", "averages.py")
 _IMPORTS = {
     "math": "import math",
     "bisect_right": "from bisect import bisect_right",
@@ -22,9 +22,9 @@ _IMPORTS = {
     "optim": "from mindspore.experimental import optim",
 }
 _FILE = (  # what train.py defines and imports
-    "ACCUMULATE", "Accumulated", "CLIP_NORM", "CLIP_VALUE", "HERE", "Path", "TrainStep", "argparse", "build", "clip_by_norm",
-    "clip_by_value", "contextlib", "data", "epoch_of", "json", "main", "make_optimizer", "make_scheduler", "make_train_step", "nn", "np",
-    "pickle", "rates", "resume", "save", "state_of", "tqdm",
+    "ACCUMULATE", "Accumulated", "CLIP_NORM", "CLIP_VALUE", "HERE", "Path", "TrainStep", "argparse", "average", "build",
+    "clip_by_norm", "clip_by_value", "contextlib", "data", "epoch_of", "json", "main", "make_optimizer", "make_scheduler",
+    "make_train_step", "nn", "np", "pickle", "rates", "resume", "save", "state_of", "tqdm",
 )  # fmt: skip
 _LARGEST = 1000  # numbers and strings in one literal
 _WIDTH = 100

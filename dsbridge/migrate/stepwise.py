@@ -19,7 +19,7 @@ from dsbridge.model.judge import Measured
 from dsbridge.model.weights import Weights
 
 HELD_BYTES = 1 << 31  # what the steps of one round may take
-COPIES = 100  # of the weights in float32, a step: torch's five runs of it in float64, with state and gradients, and MindSpore's two
+COPIES = 100  # of the weights in float32, a step: torch's five runs of it in float64, with state and gradients; MindSpore's two
 
 
 def every_step(
@@ -57,7 +57,8 @@ def _between(report: SetupReport, word: str, begun: Arrays, got: dict[str, Any])
     if other:
         report.add("optimizer-differs", "error", f"{word}, step 1", f"begins with other weights: {', '.join(other[:3])}")
     if got["between"]:
-        report.add("optimizer-differs", "error", word, f"weights or the optimizer's state change between steps, {got['between']}")
+        text = f"weights or the optimizer's state change between steps, {got['between']}"
+        report.add("optimizer-differs", "error", word, text)
 
 
 def _worst(measured: list[Measured]) -> list[Measured]:

@@ -28,14 +28,14 @@ def clip_by_value(gradients, limit):
 '''
 
 ONE = '''
-def make_train_step(network, optimizer, graph=False):
+def make_train_step(network, optimizer{average}, graph=False):
     """A function of {arguments} that trains once and returns the loss."""{missing}
     gradients_of = ms.value_and_grad(network, None, optimizer.parameters)
 
     def train_step({arguments}):
         loss, gradients = gradients_of({arguments})
 {clip}        optimizer(gradients)
-        return loss
+{averaged}        return loss
 
     return ms.jit(train_step) if graph else train_step
 '''
@@ -44,7 +44,7 @@ SEVERAL = '''
 class Accumulated:
     """Adds up the gradients of several batches, then trains on them."""
 
-    def __init__(self, network, optimizer, graph=False):{missing}
+    def __init__(self, network, optimizer{average}, graph=False):{missing}
         gradients_of = ms.value_and_grad(network, None, optimizer.parameters)
         sums = ms.ParameterTuple(
             [
@@ -62,16 +62,16 @@ class Accumulated:
         def update():
             gradients = tuple([one + 0.0 for one in sums])
 {clip}            optimizer(gradients)
-            for number in range(len(sums)):
+{averaged}            for number in range(len(sums)):
                 ops.assign(sums[number], ops.zeros_like(sums[number]))
             return 0
 
         self.add, self.update = (ms.jit(add), ms.jit(update)) if graph else (add, update)
 
 
-def make_train_step(network, optimizer, graph=False):
+def make_train_step(network, optimizer{average}, graph=False):
     """Its ``add`` is a function of {arguments}, which returns the loss; ``update`` trains on the sum of the gradients."""
-    return Accumulated(network, optimizer, graph)
+    return Accumulated(network, optimizer{average}, graph)
 '''
 
 STATE = """
@@ -117,8 +117,8 @@ def build(graph=False):
         raise ValueError(f"weights.safetensors has no {', '.join(missing[:5])}")
     network.set_train()
 {frozen}    optimizer = make_optimizer(network)
-{begun}    scheduler = {scheduler}
-    return network, optimizer, scheduler, make_train_step(network, optimizer, graph)
+{averages}{begun}    scheduler = {scheduler}
+    return network, optimizer, scheduler, make_train_step(network, optimizer{average}, graph)
 """
 
 ONE_EPOCH = """
@@ -178,7 +178,7 @@ if __name__ == "__main__":
 @dataclass(slots=True)
 class Parts:
     """What a ``train.py`` is made of. ``evaluated``: cells that stay in eval mode; ``frozen``: parameters without gradients;
-    ``begun``: the optimizer has a state, which is in optimizer.npz."""
+    ``begun``: the optimizer has a state, which is in optimizer.npz; ``averages``: of the weights."""
 
     title: str
     model: str
@@ -187,6 +187,7 @@ class Parts:
     optimizer: Source
     schedule: Source | None
     epochs: int
+    averages: Source | None = None
     evaluated: list[str] = field(default_factory=list)
     frozen: list[str] = field(default_factory=list)
     begun: bool = False
@@ -200,14 +201,14 @@ class Parts:
 
 def train_source(parts: Parts) -> str:
     """The text of the file."""
-    schedule = parts.schedule or Source()
+    schedule, averages = parts.schedule or Source(), parts.averages or Source()
     state = carried(["gathered", "load_optimizer"] if parts.begun else ["gathered"])
-    body = [parts.optimizer.definitions, schedule.definitions, state]
+    body = [parts.optimizer.definitions, schedule.definitions, averages.definitions, state]
     body += ["\n".join(parts.optimizer.lines), "\n".join(schedule.lines)]
     body += [{"norm": NORM, "value": VALUE}[kind] for kind, _ in parts.pattern.clips]
     body += [_step(parts), STATE, _build(parts), _epoch(parts), _main(parts)]
     text = "\n\n\n".join(one.strip("\n") for one in body if one.strip()) + "\n"
-    return _head(parts, text, {*parts.optimizer.imports, *schedule.imports}) + text
+    return _head(parts, text, {*parts.optimizer.imports, *schedule.imports, *averages.imports}) + text
 
 
 def _step(parts: Parts) -> str:
@@ -217,8 +218,14 @@ def _step(parts: Parts) -> str:
         SEVERAL if parts.several else ONE,
         arguments=", ".join(parts.arguments),
         clip="".join(clips),
+        average=_average(parts),
+        averaged=f"{inner}average()\n" if parts.averages else "",
         missing=parts.missing.block("step", " " * (8 if parts.several else 4)),
     )
+
+
+def _average(parts: Parts) -> str:
+    return ", average" if parts.averages else ""
 
 
 def _build(parts: Parts) -> str:
@@ -229,7 +236,8 @@ def _build(parts: Parts) -> str:
         frozen.append("        parameter.requires_grad = parameter.name not in frozen\n")
     begun = '    load_optimizer(optimizer, dict(np.load(HERE / "optimizer.npz")))\n' if parts.begun else ""
     scheduler = "make_scheduler(optimizer)" if parts.schedule else "None"
-    return filled(BUILD, frozen="".join(frozen), scheduler=scheduler, begun=begun)
+    averages = "".join(f"{line}\n" for line in parts.averages.lines) if parts.averages else ""
+    return filled(BUILD, frozen="".join(frozen), scheduler=scheduler, begun=begun, averages=averages, average=_average(parts))
 
 
 def _epoch(parts: Parts) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from dsbridge.migrate.apart import Apart, apart
+from dsbridge.migrate.averages import planned_averages
 from dsbridge.migrate.child import run_data
 from dsbridge.migrate.pattern import Pattern
 from dsbridge.migrate.points import distance, judge_point, starts
@@ -171,5 +172,18 @@ def _whole(report: SetupReport, word: str, reference: Reference, got: dict[str, 
         else:
             whole = {path: array for path, array in got["weights"].items() if array.dtype.kind == "f"}
             report.judge("optimizer", f"{where}, beside the whole training's", distance(whole, got["resumed"]), 0.0)
+    if reference.exact.averages:
+        made.append(_averages(word, reference, got["averages"], weights))
     report.measured += made
     return [one for one in made if not one.fine]
+
+
+def _averages(where: str, reference: Reference, got: dict[str, Any], weights: Weights) -> Measured:
+    trained = next(iter(reference.points.values())).exact.gradients
+    exact, *others = (
+        {key: array for key, array in planned_averages(run.averages, 0, trained, weights.plan).items() if key != "averaged"}
+        for run in (reference.exact, reference.single, *reference.shaken)
+    )
+    if exact.keys() - got.keys():
+        return Measured(f"{where}, final averages, which are not kept", float("inf"), 0.0)
+    return Measured(f"{where}, final averages", distance(exact, got), max(distance(exact, one) for one in others))

@@ -21,6 +21,7 @@ def recorded(text: str, **more: Any) -> Recording:
         "o": ("step", (OPTIMIZER, "SGD", False)), "O": ("step", (9, "Adam", False)), "c": ("step", (OPTIMIZER, "LBFGS", True)),
         "s": ("schedule", (SCHEDULER, "StepLR", [])), "m": ("schedule", (SCHEDULER, "ReduceLROnPlateau", [0.5])),
         "S": ("schedule", (8, "StepLR", [])), "n": ("end", LOADER), "z": ("zero", None), "k": ("clip_norm", 1.0),
+        "a": ("average", (7, True)),
     }  # fmt: skip
     made = Recording(training_loader=LOADER, optimizer=OPTIMIZER, **more)
     micros: list[Micro] = []

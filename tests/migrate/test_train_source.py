@@ -7,7 +7,9 @@ import sys
 
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 
+from dsbridge.migrate.averages import averages_source
 from dsbridge.migrate.optimizer import optimizer_source
 from dsbridge.migrate.pattern import Pattern
 from dsbridge.migrate.schedule import schedule_source
@@ -29,6 +31,7 @@ def test_no_name_is_missing_or_for_nothing(make: type[torch.optim.Optimizer], pa
     optimizer = make([weight], lr=0.1)  # type: ignore[call-arg]
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 3)
     pattern.scheduler_every = "epoch"
+    averages = averages_source(AveragedModel(torch.nn.Linear(1, 1))) if begun else None
     parts = Parts(
         title="Trains.",
         model="Net",
@@ -37,6 +40,7 @@ def test_no_name_is_missing_or_for_nothing(make: type[torch.optim.Optimizer], pa
         optimizer=optimizer_source(optimizer, {id(weight): ("fc.weight", 2)}),
         schedule=schedule_source(scheduler, optimizer),
         epochs=1,
+        averages=averages,
         begun=begun,
     )
     command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F,I001", "--line-length", "128", "-"]

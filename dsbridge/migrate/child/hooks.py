@@ -37,6 +37,8 @@ class Listener(Protocol):
     def group_added(self, optimizer: Any) -> None: ...
     def scheduler_made(self, scheduler: Any) -> None: ...
     def scheduled(self, scheduler: Any, args: Any) -> None: ...
+    def averages_made(self, averaged: Any, model: Any) -> None: ...
+    def averages_taken(self, averaged: Any, model: Any) -> None: ...
     def noticed(self, code: str, text: str) -> None: ...
     def saves(self, path: Any) -> bool: ...
 
@@ -53,6 +55,9 @@ def install(listener: Listener) -> None:
     _after(listener, torch.optim.Optimizer, "__init__", lambda owner, *args, **kwargs: listener.optimizer_made(owner))
     _after(listener, torch.optim.Optimizer, "add_param_group", lambda owner, *args, **kwargs: listener.group_added(owner))
     _schedulers(listener)
+    averaged = torch.optim.swa_utils.AveragedModel
+    _after(listener, averaged, "__init__", lambda owner, model, *args, **kwargs: listener.averages_made(owner, model))
+    _after(listener, averaged, "update_parameters", lambda owner, model: listener.averages_taken(owner, model))
     _notices(listener)
     _saving(listener)
 
@@ -212,12 +217,6 @@ def _notices(listener: Listener) -> None:
         torch.distributed,
         "init_process_group",
         lambda *args, **kwargs: tell("distributed", "several processes train together; each file written here trains alone"),
-    )
-    _after(
-        listener,
-        torch.optim.swa_utils.AveragedModel,
-        "__init__",
-        lambda *args, **kwargs: tell("averages-left-out", "averages of the weights are kept beside them; they are left out"),
     )
 
     def registered(*args: Any, **kwargs: Any) -> None:

@@ -59,7 +59,11 @@ def loader(live: Any) -> bytes | str:
 
 
 def start(
-    step: Slice, optimizer: Any, schedulers: Iterable[Any], buffers: dict[int, tuple[torch.Tensor, torch.Tensor]]
+    step: Slice,
+    optimizer: Any,
+    schedulers: Iterable[Any],
+    buffers: dict[int, tuple[torch.Tensor, torch.Tensor]],
+    averages: tuple[str, Any] | None,
 ) -> bytes | str:
     """Everything that trains, with buffers as they were before the first forward; or why it cannot be pickled."""
     now = [(live, live.detach().clone()) for live, _ in buffers.values()]
@@ -73,6 +77,7 @@ def start(
                 "tensors": step.tensors,
                 "optimizer": optimizer,
                 "schedulers": {id(one): one for one in schedulers},
+                "averages": averages,
             }
         )
     except Exception as exc:

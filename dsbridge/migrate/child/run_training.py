@@ -125,6 +125,8 @@ def _train(train: Any, live: Any, job: Job, epochs: list[list[Any]]) -> dict[str
             next(losses, None)  # what comes at the end of an epoch
             stepped = True
     made["weights"] = _weights(network)
+    means = zip(optimizer.parameters, getattr(optimizer, "averages", ()))  # noqa: B905 (none at all where none are kept)
+    made["averages"] = {f"averages.{p.name}": mean.asnumpy().copy() for p, mean in means}
     made["between"] = watched.changed if job.between else ""
     return made
 

@@ -12,7 +12,7 @@ import torch
 
 from dsbridge.migrate.child import hooks, parcels
 from dsbridge.migrate.child.names import Variables, leaves_of
-from dsbridge.migrate.child.slicing import Slice, cut, differences
+from dsbridge.migrate.child.slicing import Slice, cut, differences, path_in
 from dsbridge.migrate.child.tape import Recorder, Tape, hide_custom_functions
 from dsbridge.migrate.child.where import Place, user_place
 from dsbridge.migrate.child.writes import written
@@ -45,6 +45,7 @@ class Session:
         self._optimizer: Any = None
         self._optimizers: list[Any] = []  # kept, so that ids stay theirs
         self._schedulers: list[Any] = []
+        self._averages: list[tuple[Any, Any, Place]] = []  # torch's, the module that they are of, where they were made
         self._loader: Any = None
         self._pickled: dict[int, tuple[Any, bytes | str]] = {}  # loaders, kept so that ids stay theirs
         self._buffers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -208,7 +209,7 @@ class Session:
             self.recording.optimizer = id(optimizer)
             self._variables.look()
             self.recording.wanted_epochs = self._variables.epochs
-            self.recording.start = parcels.start(self._slices[0], optimizer, self._schedulers, self._buffers)
+            self.recording.start = parcels.start(self._slices[0], optimizer, self._schedulers, self._buffers, self._averaged())
             if self._loader is not None:
                 self.recording.loader = self._pickled[id(self._loader)][1]
                 self.recording.training_loader = id(self._loader)
@@ -266,6 +267,23 @@ class Session:
         """A scheduler was stepped."""
         metrics = [float(one) for one in args if isinstance(one, (int, float, torch.Tensor))]
         self._event("schedule", (id(scheduler), type(scheduler).__name__, metrics))
+
+    def averages_made(self, averaged: Any, model: Any) -> None:
+        """Averages of weights begin."""
+        self._averages.append((averaged, model, user_place()))
+        if self.recording.steps:
+            text = "averages of the weights begin on the way; they are left out"
+            self.recording.findings.append(("averages-left-out", user_place(), text))
+
+    def averages_taken(self, averaged: Any, model: Any) -> None:
+        """The weights of a module were taken into them."""
+        self._event("average", (id(averaged), any(one is averaged and of is model for one, of, _ in self._averages)))
+
+    def _averaged(self) -> tuple[str, Any] | None:
+        """The averages that there are before the first step, and where the module that they are of is in it."""
+        found = [(path_in(self._slices[0], model), averaged, place) for averaged, model, place in self._averages]
+        self.recording.averages = [(id(averaged), path, place) for path, averaged, place in found]
+        return next(((path, averaged) for path, averaged, _ in found if path), None)
 
     def noticed(self, code: str, text: str) -> None:
         """Something that must be said."""

@@ -38,6 +38,12 @@ class Slice:
         return [(one.name, one.module, one.file, one.line, repr(one.args), repr(one.kwargs)) for one in rows]
 
 
+def path_in(step: Slice, module: torch.nn.Module) -> str:
+    """Where a module is in a step; empty where it is not."""
+    held = ((f"{name}.{path}".rstrip("."), one) for name, root in step.modules.items() for path, one in root.named_modules())
+    return next((path for path, one in held if one is module), "")
+
+
 def cut(tape: Tape, loss: torch.Tensor, batch: Any, fetched: Place, variables: Variables) -> Slice:
     """The program that made ``loss``. ``batch``: what the loader gave, at ``fetched``."""
     made = tape.made.get(id(loss))

@@ -1,0 +1,131 @@
+"""Averages of weights that a training keeps beside them: torch.optim.swa_utils.AveragedModel, after each step."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from dsbridge.checkpoint.optimizer_links import lay_out
+from dsbridge.checkpoint.plan import CheckpointPlan
+from dsbridge.errors import Unsupported
+from dsbridge.migrate.groups import own_class
+from dsbridge.migrate.source import Source, carried, imports_of, literal
+
+Arrays = dict[str, "np.ndarray[Any, Any]"]
+_TRIED = (*range(1, 33), 100, 1000, 10_000, 100_000)  # averages that were taken before the one whose parts are looked at
+
+
+@dataclass(slots=True)
+class Averages:
+    """``averaged``: torch's, live; ``module``: what it averages.
+
+    >>> from torch.optim.swa_utils import AveragedModel
+    >>> net = torch.nn.Linear(1, 1, bias=False)
+    >>> kept = Averages(AveragedModel(net), net)
+    >>> kept.take(); kept.count
+    1
+    """
+
+    averaged: Any
+    module: Any
+
+    def take(self) -> None:
+        """Take the weights in as they are now."""
+        self.averaged.update_parameters(self.module)
+
+    @property
+    def count(self) -> int:
+        """How often that was done."""
+        return int(self.averaged.n_averaged)
+
+    def arrays(self, names: Mapping[int, str]) -> Arrays:
+        """The averages, in float64; ``names``: of the parameters that they are of, by id."""
+        pairs = zip(self.module.parameters(), self.averaged.module.parameters(), strict=True)
+        return {names[id(p)]: mean.detach().double().numpy().copy() for p, mean in pairs if id(p) in names}
+
+    def put(self, names: Mapping[int, str], arrays: Arrays, count: int) -> None:
+        """Have it as it was when ``arrays`` and ``count`` were asked for."""
+        with torch.no_grad():
+            for p, mean in zip(self.module.parameters(), self.averaged.module.parameters(), strict=True):
+                if names.get(id(p)) in arrays:
+                    mean.copy_(torch.from_numpy(arrays[names[id(p)]]))
+            self.averaged.n_averaged.fill_(count)
+
+
+def averages_source(averaged: Any) -> Source:
+    """``keep_averages`` as source, and the line that calls it. Raises ``Unsupported`` for averages of another kind.
+
+    >>> from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+    >>> averages_source(AveragedModel(torch.nn.Linear(1, 1), multi_avg_fn=get_ema_multi_avg_fn(0.99))).lines
+    ('    average = keep_averages(optimizer, decay=0.99)',)
+    """
+    own_class(averaged, "torch.optim.swa_utils", "the averages", "use torch's AveragedModel")
+    floating = [name for name, buffer in averaged.module.named_buffers() if buffer.dtype.is_floating_point]
+    if averaged.use_buffers and floating:
+        reason = f"averages of statistics are not kept, only of parameters ({floating[0]})"
+        raise Unsupported("the averages", "use_buffers=True", "", reason, "leave it out, and estimate them anew with update_bn")
+    decay = decay_of(averaged)
+    definitions = carried(["keep_averages"])
+    given = "" if decay is None else f", decay={literal(decay)}"
+    return Source(imports_of(definitions), definitions, (f"    average = keep_averages(optimizer{given})",))
+
+
+def decay_of(averaged: Any) -> float | None:
+    """What stays of an average each time; None where all count alike. Raises ``Unsupported`` for other functions.
+
+    >>> from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
+    >>> net = torch.nn.Linear(1, 1)
+    >>> decay_of(AveragedModel(net, avg_fn=get_ema_avg_fn(0.9))), decay_of(AveragedModel(net))
+    (0.9, None)
+    """
+    if averaged.avg_fn is None and averaged.multi_avg_fn is None:
+        return None
+    kept = [_kept(averaged, count) for count in _TRIED]
+    if all(one == kept[0] for one in kept):
+        return kept[0]
+    if np.allclose(kept, [count / (count + 1) for count in _TRIED], rtol=1e-6, atol=0):
+        return None
+    raise _other("what stays of an average is not the same each time")
+
+
+def _kept(averaged: Any, count: int) -> float:
+    """What stays of an average, by its function; of the weights, the rest is taken."""
+    ours, theirs = torch.tensor([1.0, 0.0, 3.0, -2.0], dtype=torch.float64), torch.tensor([0.0, 1.0, -2.0, 0.5]).double()
+    before, number = ours.clone(), torch.tensor(count)
+    try:
+        if averaged.multi_avg_fn is not None:
+            held = [ours.clone()]
+            averaged.multi_avg_fn(held, [theirs], number)
+            result = held[0]
+        else:
+            result = averaged.avg_fn(ours.clone(), theirs, number)
+        kept = float(result[0])
+        right = torch.allclose(result, before * kept + theirs * (1.0 - kept), rtol=1e-6, atol=1e-9)
+    except Exception as exc:
+        raise _other(f"its function fails: {type(exc).__name__}: {exc}") from None
+    if not right:
+        raise _other("its function is no weighted mean of average and weight")
+    return kept
+
+
+def _other(reason: str) -> Unsupported:
+    return Unsupported("the averages", "avg_fn", "", reason, "use get_ema_avg_fn or get_swa_avg_fn of torch.optim.swa_utils")
+
+
+def planned_averages(arrays: Arrays, count: int, trained: Container[str], plan: CheckpointPlan | None) -> Arrays:
+    """Averages of what is trained, as ``load_optimizer`` takes them, by the plan that brought the weights.
+
+    >>> planned_averages({}, 0, (), None)
+    {'averaged': array(0, dtype=int32)}
+    """
+    rows = [row for row in plan.rows if len(row.sources) == len(row.targets) == 1] if plan else []
+    found: Arrays = {"averaged": np.array(count, np.int32)}
+    for row in rows:
+        name = row.sources[0]
+        if name in arrays and name in trained:
+            (found[f"averages.{row.targets[0]}"],) = lay_out(row.operations, [arrays[name]])
+    return found
