@@ -14,10 +14,24 @@ from dsbridge.migrate.forward import Program
 from dsbridge.migrate.missing import Missing
 from dsbridge.migrate.source import filled
 
+Arrays = dict[str, "np.ndarray[Any, Any]"]
+
 HEAD = '''"""{title}
 
 ``loader()`` gives torch's batches bit for bit: its dataset, order and random numbers, through dsbridge. ``loader(native=True)``
 gives MindSpore's own pipeline{native_note}.
+
+Written by dsbridge {version}.
+"""
+
+{imports}
+
+HERE = Path(__file__).resolve().parent
+'''
+
+WHOLE_HEAD = '''"""{title}
+
+All of it in each step, as the script has it.
 
 Written by dsbridge {version}.
 """
@@ -132,9 +146,43 @@ def size(loader):
 '''
 
 
+WHOLE = '''
+STEPS = {steps}  # an epoch
+
+
+def loader(native=False):
+    """All data in each step; ``native`` makes no difference."""
+    arrays = np.load(HERE / "arrays.npz")
+    return [tuple(ms.Tensor(arrays[name]) for name in ({names},))] * STEPS
+
+
+def batches(loader):
+    """The arguments of a training step, step by step: {arguments}."""
+    yield from loader
+
+
+def size(loader):
+    """Steps an epoch."""
+    return len(loader)
+'''
+
+
+def whole_source(title: str, program: Program, inputs: Sequence[torch.Tensor], steps: int) -> tuple[str, Arrays]:
+    """The text of the file and the arrays beside it, for a script that takes the same ``inputs`` in each step.
+
+    ``steps``: how many are to be an epoch.
+    """
+    imports = "from pathlib import Path\n\nimport mindspore as ms\nimport numpy as np"
+    head = filled(WHOLE_HEAD, title=title, version=dsbridge.__version__, imports=imports)
+    names = ", ".join(f'"{name}"' for name in program.inputs)
+    body = filled(WHOLE, steps=steps, names=names, arguments=", ".join(program.inputs))
+    arrays = {name: tensor.numpy() for name, tensor in zip(program.inputs, inputs, strict=True)}
+    return "\n".join([head, body, STATES]), arrays
+
+
 def data_source(
     title: str, program: Program, loader: Any, missing: Missing, modules: Sequence[tuple[str, str]] = ()
-) -> tuple[str, dict[str, np.ndarray[Any, Any]]]:
+) -> tuple[str, Arrays]:
     """The text of the file and the arrays beside it. ``loader``: the live torch loader, None where there is none.
 
     ``modules``: (name, folder) of those of the script that must be imported before the loader can be unpickled.
@@ -169,7 +217,7 @@ def data_source(
     return "\n".join([head, body, STATES, native, DATASET]), arrays
 
 
-def _arrays(loader: Any) -> dict[str, np.ndarray[Any, Any]]:
+def _arrays(loader: Any) -> Arrays:
     """The columns of a dataset that is nothing but tensors, loaded in order or shuffled, with torch's own collate."""
     data = torch.utils.data
     plain = type(loader.sampler) in (data.SequentialSampler, data.RandomSampler) and loader.batch_size is not None

@@ -16,10 +16,11 @@ import torch
 import dsbridge
 from dsbridge.errors import DsbridgeError, Unsupported
 from dsbridge.migrate.averages import averages_source, planned_averages
-from dsbridge.migrate.data_source import data_source
+from dsbridge.migrate.data_source import Arrays, data_source, whole_source
 from dsbridge.migrate.forward import Program
 from dsbridge.migrate.missing import Missing, raising
 from dsbridge.migrate.optimizer import optimizer_source
+from dsbridge.migrate.recording import whole_data
 from dsbridge.migrate.replay import How, Materials, replay
 from dsbridge.migrate.schedule import schedule_source
 from dsbridge.migrate.setup import TrainingSetup, main_module
@@ -37,7 +38,7 @@ class Emitted:
 
     files: dict[str, str] = field(default_factory=dict)
     binary: dict[str, bytes] = field(default_factory=dict)
-    arrays: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    arrays: Arrays = field(default_factory=dict)
     migrated: MigratedModel | None = None
     imports: list[tuple[str, str]] = field(default_factory=list)
 
@@ -54,7 +55,7 @@ def emitted(setup: TrainingSetup, report: Report) -> Emitted:
     missing = parts.missing = Missing.of(report)
     made.files["model.py"] = made.migrated.source if made.migrated else _no_model(title, missing)
     program = live.program if live is not None else None
-    made.files["data.py"], made.arrays = _data(setup, program, loader, missing, made.imports)
+    made.files["data.py"], made.arrays = _data(setup, program, loader, missing, made.imports, report)
     made.files["train.py"] = train_source(parts)
     made.files["state.json"] = json.dumps({"epoch": setup.epoch, "step": setup.step}) + "\n"
     if loader is not None and setup.recording is not None:
@@ -106,6 +107,8 @@ def _first_line(live: Materials) -> str:
 def _loader(setup: TrainingSetup, live: Materials | None, report: Report, made: Emitted) -> Any:
     """The script's loader, live; None where it cannot be had."""
     recording = setup.recorded()
+    if live is not None and whole_data(recording, live.program.paths):
+        return None
     if live is not None and None in live.program.paths:
         number = live.program.paths.index(None)
         text = f"{live.program.inputs[number]} does not come out of a loader: the script makes its batches itself"
@@ -142,10 +145,15 @@ def _generators(setup: TrainingSetup) -> Any:
 
 
 def _data(
-    setup: TrainingSetup, program: Any, loader: Any, missing: Missing, imports: list[tuple[str, str]]
-) -> tuple[str, dict[str, np.ndarray[Any, Any]]]:
+    setup: TrainingSetup, program: Any, loader: Any, missing: Missing, imports: list[tuple[str, str]], report: Report
+) -> tuple[str, Arrays]:
     source = setup.script.name if setup.script else type(setup.model).__name__
-    return data_source(f"The batches that {source} trains on.", program or Program(), loader, missing, imports)
+    inputs = whole_data(setup.recorded(), program.paths) if program else None
+    if inputs is None:
+        return data_source(f"The batches that {source} trains on.", program or Program(), loader, missing, imports)
+    steps = max(setup.recorded().wanted_epochs, len(setup.recorded().steps)) * setup.pattern.accumulate
+    report.add("whole-data", "info", "data.py", f"each step takes the same tensors; an epoch is {steps} times that")
+    return whole_source(f"The data that {source} trains on.", program, inputs, steps)
 
 
 def _parts(setup: TrainingSetup, live: Materials | None, made: Emitted, report: Report, title: str) -> Parts:
@@ -180,11 +188,17 @@ def _parts(setup: TrainingSetup, live: Materials | None, made: Emitted, report: 
         optimizer=optimizer,
         schedule=schedule,
         averages=averages,
-        epochs=setup.recorded().wanted_epochs or max(1, len(setup.pattern.epochs)),
+        epochs=_epochs(setup, live),
         evaluated=_evaluated(live) if live is not None else [],
         frozen=_frozen(live, made.migrated) if live is not None and made.migrated is not None else [],
         begun="optimizer.npz" in made.binary,
     )
+
+
+def _epochs(setup: TrainingSetup, live: Materials | None) -> int:
+    if live is not None and whole_data(setup.recorded(), live.program.paths):
+        return 1
+    return setup.recorded().wanted_epochs or max(1, len(setup.pattern.epochs))
 
 
 def _averages(setup: TrainingSetup, live: Materials, report: Report) -> Source | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 Where = tuple[str, int]  # file and line
@@ -82,6 +84,26 @@ class Recording:
     wanted_epochs: int = 0
     modules: list[tuple[str, str]] = field(default_factory=list)  # the user's own that were imported: name, folder
     carried: bool = False  # gradients were not zero when a step began
+
+
+def whole_data(recording: Recording, paths: Sequence[Any]) -> list[Any] | None:
+    """The inputs of a script that takes the same tensors in each step, and none out of a loader; None for others.
+
+    ``paths``: where in a batch each input lies, None where it is of no batch. Fewer than three steps say nothing.
+
+    >>> step = Step([Micro([torch.ones(2)], 0.5, (None, None))], [], [], 0.0)
+    >>> whole_data(Recording(steps=[step] * 3), [None]), whole_data(Recording(steps=[step] * 3), [(0,)])
+    ([tensor([1., 1.])], None)
+    """
+    micros = [micro.inputs for step in recording.steps for micro in step.micros]
+    if len(micros) < 3 or not paths or any(path is not None for path in paths):
+        return None
+    same = all(len(one) == len(micros[0]) and all(map(_same, one, micros[0])) for one in micros)
+    return list(micros[0]) if same else None
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.dtype == b.dtype and bool(np.array_equal(a.numpy(), b.numpy(), equal_nan=a.dtype.is_floating_point))
 
 
 def options_of(optimizer: Any) -> list[dict[str, Any]]:

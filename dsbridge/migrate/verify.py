@@ -22,8 +22,8 @@ from dsbridge.migrate.averages import planned_averages
 from dsbridge.migrate.child import run_data
 from dsbridge.migrate.pattern import Pattern
 from dsbridge.migrate.points import distance, judge_point, starts
-from dsbridge.migrate.recording import Recording
-from dsbridge.migrate.replay import How, Run, replay
+from dsbridge.migrate.recording import Recording, whole_data
+from dsbridge.migrate.replay import How, Run, materials, replay
 from dsbridge.migrate.runs import child, in_both_modes, job_of
 from dsbridge.migrate.setup_report import SetupReport
 from dsbridge.migrate.stepwise import every_step
@@ -54,8 +54,9 @@ def verify(folder: Path, recording: Recording, pattern: Pattern, migrated: Migra
     steps = min(steps, len(recording.steps))
     recording, pattern = _cut(recording, pattern, steps)
     report.steps = steps
-    if isinstance(recording.loader, bytes) and recording.training_loader:
-        _data(report, folder, recording, pattern)
+    whole = whole_data(recording, materials(recording.start).program.paths) is not None
+    if whole or (isinstance(recording.loader, bytes) and recording.training_loader):
+        _data(report, folder, recording, pattern, whole)
     reference = references(recording, pattern, sorted({0, steps // 2, steps - 1}))
     begins = starts(report, recording, reference.points, weights)
     results = in_both_modes(folder, replace(job_of(recording, pattern, begins), halfway=steps // 2))
@@ -110,10 +111,11 @@ def _exact(pattern: Pattern, epochs: list[int]) -> bool:
     return epochs == pattern.epochs[: len(epochs)]
 
 
-def _data(report: SetupReport, folder: Path, recording: Recording, pattern: Pattern) -> None:
+def _data(report: SetupReport, folder: Path, recording: Recording, pattern: Pattern, whole: bool) -> None:
     """Batches of the written data.py against the recorded ones, bit by bit."""
     wanted = [[one.numpy() for one in micro.inputs] for step in recording.steps for micro in step.micros]
     epochs = [epoch.generators for epoch in recording.epochs if epoch.loader == recording.training_loader]
+    epochs = [{}] if whole else epochs
     with tempfile.TemporaryDirectory(prefix="dsbridge-migrate-") as scratch:
         files = Path(scratch) / "job.pkl", Path(scratch) / "result.pkl"
         files[0].write_bytes(pickle.dumps((pattern.epochs, epochs[: len(pattern.epochs)])))
