@@ -98,12 +98,22 @@ def whole_data(recording: Recording, paths: Sequence[Any]) -> list[Any] | None:
     micros = [micro.inputs for step in recording.steps for micro in step.micros]
     if len(micros) < 3 or not paths or any(path is not None for path in paths):
         return None
-    same = all(len(one) == len(micros[0]) and all(map(_same, one, micros[0])) for one in micros)
-    return list(micros[0]) if same else None
+    return list(micros[0]) if all(same_tensors(one, micros[0]) for one in micros) else None
+
+
+def same_tensors(some: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> bool:
+    """Whether they are the same, one by one: dtypes, shapes and values.
+
+    >>> same_tensors([torch.tensor([torch.nan])], [torch.tensor([torch.nan])]), same_tensors([torch.ones(1)], [])
+    (True, False)
+    """
+    return len(some) == len(others) and all(map(_same, some, others))
 
 
 def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return a.dtype == b.dtype and bool(np.array_equal(a.numpy(), b.numpy(), equal_nan=a.dtype.is_floating_point))
+    if a is b:
+        return True
+    return a.dtype == b.dtype and np.array_equal(a.numpy(), b.numpy(), equal_nan=a.dtype.is_floating_point)
 
 
 def options_of(optimizer: Any) -> list[dict[str, Any]]:

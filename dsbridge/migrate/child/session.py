@@ -17,7 +17,7 @@ from dsbridge.migrate.child.tape import Recorder, Tape, hide_custom_functions
 from dsbridge.migrate.child.where import Place, user_place
 from dsbridge.migrate.child.writes import written
 from dsbridge.migrate.generators import states_of
-from dsbridge.migrate.recording import Epoch, Event, Micro, Recording, Step, options_of
+from dsbridge.migrate.recording import Epoch, Event, Micro, Recording, Step, options_of, same_tensors
 
 TAPED = 3  # optimizer steps whose operations are taped
 FURTHER_S = 30.0  # how long to go on for the end of an epoch, once all steps are recorded
@@ -190,11 +190,10 @@ class Session:
         self._states = [torch.get_rng_state() if self._loader is None else None, None]
 
     def _copies(self, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Of a script that makes its batches itself those of the step before, where they are the same: all its data, perhaps."""
-        before = self.recording.steps[-1].micros[-1].inputs if self._loader is None and self.recording.steps else []
-        if len(before) == len(inputs) and all(map(torch.equal, before, inputs)):
-            return before
-        return [one.detach().clone() for one in inputs]
+        """Those of the step before, where a script that makes its batches itself has the same: all its data, perhaps."""
+        held = [one.detach() for one in inputs]
+        before = self.recording.steps[-1].micros[-1].inputs if self._loader is None and self.recording.steps else None
+        return before if before is not None and same_tensors(held, before) else [one.clone() for one in held]
 
     def clipped(self, kind: str, parameters: Any, limit: float, options: dict[str, Any]) -> None:
         """Gradients are clipped."""
