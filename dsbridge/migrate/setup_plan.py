@@ -13,6 +13,7 @@ import numpy as np
 from dsbridge.errors import MigrationError
 from dsbridge.frameworks.detect import require_mindspore, require_torch
 from dsbridge.migrate.emitted import emitted
+from dsbridge.migrate.missing import PLACES
 from dsbridge.migrate.page import parity_page, verify_script
 from dsbridge.migrate.setup import TrainingSetup
 from dsbridge.migrate.setup_report import SetupReport
@@ -61,16 +62,18 @@ class SetupPlan(Reported):
         Losses of each batch, learning rates, final weights, the same resumed halfway, batches of data.py bit by bit, and three
         steps taken apart from torch's own state: loss, gradients, the step that weights take. Dropout and the like are off on
         both sides. ``report.stage`` names the first stage that differs. A setup that cannot be moved whole is not run: its
-        report says why.
+        report says why. Where nothing but its data is missing, what was recorded is replayed; the report is not ok then.
         """
-        if not self.report.ok or self._made.migrated is None:
+        missing = [one for one in self.report if one.severity == "error"]
+        if self._made.migrated is None or any(PLACES.get(one.code) != "data" for one in missing):
             self.parity = SetupReport()
-            self.parity.extend(one for one in self.report if one.severity == "error")
+            self.parity.extend(missing)
             self.parity.add("not-run", "error", "verify", "the setup is not whole, so nothing was replayed")
             return self.parity
         with tempfile.TemporaryDirectory(prefix="dsbridge-migrate-") as folder:
             self._write(Path(folder))
             self.parity = verify(Path(folder), self.setup.recorded(), self.setup.pattern, self._made.migrated, steps)
+        self.parity.extend(missing)
         return self.parity
 
     def verify_folder(self, folder: str | os.PathLike[str], steps: int = 24) -> SetupReport:
