@@ -47,7 +47,7 @@ class Apart:
 
 def apart(recording: Recording, point: Point, number: int) -> Apart:
     """Take the step again, in other ways."""
-    live = materials(recording.start)
+    live = materials(recording)
     _put(live, point, torch.float32)
     exact, later = _again(recording, point, number, torch.float64)
     others = [point, *(_again(recording, point, number, torch.float64, seed)[0] for seed in range(1, NUDGES + 1))]
@@ -60,7 +60,7 @@ def apart(recording: Recording, point: Point, number: int) -> Apart:
 def _again(
     recording: Recording, point: Point, number: int, dtype: torch.dtype, seed: int = 0, clipped: bool = True
 ) -> tuple[Point, Materials]:
-    live = materials(recording.start)
+    live = materials(recording)
     _put(live, point, dtype)
     if seed:
         oracle.shake(live.step, NUDGE, seed)

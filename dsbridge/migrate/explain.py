@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from dsbridge.migrate.pattern import Pattern
-from dsbridge.migrate.recording import Recording
+from dsbridge.migrate.recording import FOLLOWED, Recording
 from dsbridge.migrate.replay import How, Run, replay
 from dsbridge.report import Report
 
 SAME = 2e-6  # relative: torch's own kernels are not the same bit for bit in each process
-FOLLOWED = ("lr", "momentum", "betas", "weight_decay")
 
 
 def explain(recording: Recording, pattern: Pattern, report: Report) -> None:

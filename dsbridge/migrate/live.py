@@ -63,7 +63,7 @@ def _record(setup: Any, steps: int) -> tuple[Recording, Pattern]:
             "averages": None if setup.averages is None else ("model", setup.averages),
         }
     )
-    _train(materials(recording.start), loader, recording, pattern, steps)
+    _train(materials(recording), loader, recording, pattern, steps)
     ended = replay(recording, pattern, How(random=1))
     recording.end = {"weights": {name: torch.from_numpy(array) for name, array in ended.weights.items()}, "optimizer": {}}
     return recording, pattern

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 Where = tuple[str, int]  # file and line
+FOLLOWED = ("lr", "momentum", "betas", "weight_decay")  # options of groups that change on the way
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,40 @@ class Step:
         return sum(micro.loss for micro in self.micros)
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where a frame of the user's stands, and what its variables hold: plain ``values`` by the text that reads them, names of
+    ``modules``, places of ``functions``. ``first``: where its code begins.
+
+    >>> Frame("/a/train.py", 7, "main", 3).name
+    'main'
+    """
+
+    file: str
+    line: int
+    name: str
+    first: int
+    values: dict[str, Any] = field(default_factory=dict)
+    modules: dict[str, str] = field(default_factory=dict)
+    functions: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    @property
+    def code(self) -> tuple[str, str, int]:
+        """Which code it runs."""
+        return self.file, self.name, self.first
+
+
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """The script sets an option of a group itself. ``at``: events before it; ``frames``: innermost first."""
+
+    at: int
+    group: int
+    key: str
+    value: Any
+    frames: list[Frame]
+
+
 @dataclass(slots=True)
 class Epoch:
     """A loader was iterated, before this step; ``generators``: their states when it began."""
@@ -83,6 +118,9 @@ class Recording:
     averages: list[tuple[int, str, Where]] = field(default_factory=list)  # which, of what in the step, where they were made
     wanted_epochs: int = 0
     modules: list[tuple[str, str]] = field(default_factory=list)  # the user's own that were imported: name, folder
+    by_hand: list[ByHand] = field(default_factory=list)  # options of groups that the script sets
+    step_frames: list[Frame] = field(default_factory=list)  # of the first step, without values
+    rates: Any = None  # a ``HandRates``, where what is set by hand is understood
     carried: bool = False  # gradients were not zero when a step began
 
 

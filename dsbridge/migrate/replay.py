@@ -13,6 +13,7 @@ import torch
 
 from dsbridge.migrate.averages import Averages
 from dsbridge.migrate.forward import Program, TrainStep, at_path, train_step
+from dsbridge.migrate.hand_rates import SCHEDULE
 from dsbridge.migrate.pattern import Pattern
 from dsbridge.migrate.recording import Recording, Step, options_of
 from dsbridge.model import oracle
@@ -36,13 +37,15 @@ class Materials:
         return {id(p): name for name, p in self.step.named_parameters()}
 
 
-def materials(start: bytes | str) -> Materials:
-    """Unpickle what a recording began with."""
-    assert isinstance(start, bytes), start
-    found = pickle.loads(start)
+def materials(recording: Recording) -> Materials:
+    """Unpickle what a recording began with; rates that are set by hand are a schedule."""
+    assert isinstance(recording.start, bytes), recording.start
+    found = pickle.loads(recording.start)
     step = train_step(found["program"], found["modules"], found["tensors"])
     path, averaged = found.get("averages") or ("", None)
     averages = Averages(averaged, at_path(step, path)) if path else None
+    if recording.rates is not None:
+        found["schedulers"][SCHEDULE] = recording.rates.scheduler(found["optimizer"])
     return Materials(found["program"], step, found["optimizer"], found["schedulers"], averages)
 
 
@@ -94,12 +97,12 @@ class How:
 
 def weights_before(recording: Recording) -> Arrays:
     """Parameters and buffers before the first step."""
-    return weights(materials(recording.start).step)
+    return weights(materials(recording).step)
 
 
 def replay(recording: Recording, pattern: Pattern, how: How = How()) -> Run:
     """Train. Global generators are as before."""
-    live = materials(recording.start)
+    live = materials(recording)
     _widen(live, how.dtype)
     if how.shake[0]:
         oracle.shake(live.step, *how.shake)

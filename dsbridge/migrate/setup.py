@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dsbridge.migrate.explain import explain
+from dsbridge.migrate.hand_rates import understand_rates
 from dsbridge.migrate.pattern import EPOCH, STEP, Pattern, pattern
 from dsbridge.migrate.recording import Recording
 from dsbridge.migrate.replay import Materials, materials
@@ -80,7 +81,7 @@ class TrainingSetup(Reported):
 
     def materials(self) -> Materials:
         """Fresh copies of what trains, as before the first step."""
-        return materials(self.recorded().start)
+        return materials(self.recorded())
 
     def __repr__(self) -> str:
         schedule = type(self.scheduler).__name__ if self.scheduler is not None else "no schedule"
@@ -147,7 +148,9 @@ def from_recording(
     recording: Recording, script: Path | None, args: Sequence[str], found: Pattern | None = None
 ) -> TrainingSetup:
     """The setup of a script; or, with the pattern of its steps, of live objects that were recorded."""
-    found = pattern(recording) if found is None else found
+    if found is None:
+        found = pattern(recording)
+        understand_rates(recording, found)
     report = Report("setup")
     live = _live(recording, report)
     understood(recording, found, report)
@@ -172,7 +175,7 @@ def _live(recording: Recording, report: Report) -> Materials | None:
     if not recording.start or isinstance(recording.start, str):
         return None
     try:
-        return materials(recording.start)
+        return materials(recording)
     except Exception as exc:
         report.add("not-picklable", "error", "setup", f"what was recorded cannot be unpickled: {type(exc).__name__}: {exc}")
         recording.start = f"{type(exc).__name__}: {exc}"

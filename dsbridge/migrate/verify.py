@@ -54,7 +54,7 @@ def verify(folder: Path, recording: Recording, pattern: Pattern, migrated: Migra
     steps = min(steps, len(recording.steps))
     recording, pattern = _cut(recording, pattern, steps)
     report.steps = steps
-    whole = whole_data(recording, materials(recording.start).program.paths) is not None
+    whole = whole_data(recording, materials(recording).program.paths) is not None
     if whole or (isinstance(recording.loader, bytes) and recording.training_loader):
         _data(report, folder, recording, pattern, whole)
     reference = references(recording, pattern, sorted({0, steps // 2, steps - 1}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -10,14 +11,14 @@ from typing import Any
 
 import torch
 
-from dsbridge.migrate.child import hooks, parcels
+from dsbridge.migrate.child import hooks, parcels, rates
 from dsbridge.migrate.child.names import Variables, leaves_of
 from dsbridge.migrate.child.slicing import Slice, cut, differences, path_in
 from dsbridge.migrate.child.tape import Recorder, Tape, hide_custom_functions
 from dsbridge.migrate.child.where import Place, user_place
 from dsbridge.migrate.child.writes import written
 from dsbridge.migrate.generators import states_of
-from dsbridge.migrate.recording import Epoch, Event, Micro, Recording, Step, options_of, same_tensors
+from dsbridge.migrate.recording import ByHand, Epoch, Event, Micro, Recording, Step, options_of, same_tensors
 
 TAPED = 3  # optimizer steps whose operations are taped
 FURTHER_S = 30.0  # how long to go on for the end of an epoch, once all steps are recorded
@@ -59,6 +60,7 @@ class Session:
     def start(self) -> None:
         """Begin to listen."""
         hooks.install(self)
+        rates.Group.tell = self.option_set
         undo = hooks.modules(self), hide_custom_functions(self.aside)
         self._remove = lambda: [one() for one in undo]
         self._mode.__enter__()
@@ -219,7 +221,24 @@ class Session:
             if self._loader is not None:
                 self.recording.loader = self._pickled[id(self._loader)][1]
                 self.recording.training_loader = id(self._loader)
+            self.recording.step_frames = rates.frames(sys._getframe(1), values=False)
+        rates.watched(optimizer)  # a state that was loaded has groups of its own
         self._options = options_of(optimizer)
+
+    def option_set(self, group: Any, key: str, value: Any) -> None:
+        """An option of a group is set, by the script or by torch."""
+        frame = rates.setter()
+        if frame is None or self._elsewhere:
+            return
+        optimizer = next((o for o in self._optimizers if any(one is group for one in o.param_groups)), None)
+        if optimizer is None or self._optimizer not in (None, optimizer):
+            return
+        number = next(n for n, one in enumerate(optimizer.param_groups) if one is group)
+        events, made = len(self.recording.events), self.recording.by_hand
+        same = made[-1].frames if made and made[-1].at == events else []
+        if not same or (same[0].line, same[0].file) != (frame.f_lineno, os.path.abspath(frame.f_code.co_filename)):
+            same = rates.frames(frame)
+        made.append(ByHand(events, number, key, value, same))
 
     def step_ended(self, optimizer: Any) -> None:
         """It has stepped: a step is recorded."""
@@ -240,7 +259,7 @@ class Session:
         """Whether the end of an epoch, and what follows it, was seen, where something may follow it."""
         events = self.recording.events
         ended = self._loader is None or any(one.kind == "end" and one.value == id(self._loader) for one in events)
-        waiting = self._schedulers and not any(one.kind == "schedule" for one in events)
+        waiting = self.recording.by_hand or (self._schedulers and not any(one.kind == "schedule" for one in events))
         return ended or not (waiting or len(self.recording.steps[0].micros) > 1)
 
     def _forget(self) -> None:
@@ -252,10 +271,12 @@ class Session:
     def optimizer_made(self, optimizer: Any) -> None:
         """An optimizer's constructor ended; those of its parents are told of first."""
         self._optimizers.append(optimizer)
+        rates.watched(optimizer)
         self.recording.made_at[id(optimizer)] = user_place()
 
     def group_added(self, optimizer: Any) -> None:
         """A group was added, by a constructor or later."""
+        rates.watched(optimizer)
         if self.recording.steps and optimizer is self._optimizer:
             text = "parameters are added to the optimizer on the way: the groups written here are those that it began with"
             self.recording.findings.append(("optimizer-changed", user_place(), text))
