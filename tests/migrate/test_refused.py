@@ -26,6 +26,7 @@ EXPECTED: dict[str, set[str]] = {
     "library_op": {"not-picklable"},
     "own_optimizer": {"optimizer-unsupported"},
     "projected_weights": {"weights-written"},
+    "rates_by_loss": {"rates-unexplained"},
     "skipped_steps": {"decides-by-value", "steps-skipped"},
     "stateful_lm": {"state-carried"},
     "unfreezing": {"optimizer-changed"},
