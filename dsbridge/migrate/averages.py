@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from dsbridge.checkpoint.optimizer_links import lay_out
 from dsbridge.checkpoint.plan import CheckpointPlan
 from dsbridge.errors import Unsupported
-from dsbridge.migrate.groups import own_class
 from dsbridge.migrate.source import Source, carried, imports_of, literal
 
 Arrays = dict[str, "np.ndarray[Any, Any]"]
@@ -63,7 +63,9 @@ def averages_source(averaged: Any) -> Source:
     >>> averages_source(AveragedModel(torch.nn.Linear(1, 1), multi_avg_fn=get_ema_multi_avg_fn(0.99))).lines
     ('    average = keep_averages(optimizer, decay=0.99)',)
     """
-    own_class(averaged, "torch.optim.swa_utils", "the averages", "use torch's AveragedModel")
+    if type(averaged).update_parameters is not AveragedModel.update_parameters:
+        reason = "it updates averages in a way of its own"
+        raise Unsupported("the averages", type(averaged).__name__, "", reason, "use torch's AveragedModel")
     floating = [name for name, buffer in averaged.module.named_buffers() if buffer.dtype.is_floating_point]
     if averaged.use_buffers and floating:
         reason = f"averages of statistics are not kept, only of parameters ({floating[0]})"

@@ -72,7 +72,8 @@ def _rates(recording: Recording, run: Run, report: Report) -> bool:
                     text = f"{key} of group {group} is {theirs[key]} in step {number + 1}, by the schedule {mine.get(key)}"
                     text += ": it is set by hand"
                     where = _set_at(recording, key) or f"step {number + 1}"
-                    report.add("rates-unexplained", "error", where, text, "use a scheduler of torch.optim.lr_scheduler")
+                    if "rates-unexplained" not in report:
+                        report.add("rates-unexplained", "error", where, text, "use a scheduler of torch.optim.lr_scheduler")
                     return True
     return False
 

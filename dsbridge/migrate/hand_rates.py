@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import itertools
 import linecache
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FunctionType
@@ -12,6 +12,7 @@ from typing import Any
 
 from torch.optim.lr_scheduler import LambdaLR
 
+from dsbridge.migrate.bodies import body_of
 from dsbridge.migrate.pattern import EPOCH, STEP, Pattern
 from dsbridge.migrate.recording import ByHand, Frame, Recording, Where
 from dsbridge.migrate.source import literal
@@ -23,9 +24,9 @@ SCHEDULE = -1  # in the place of a scheduler's id
 
 @dataclass(frozen=True, slots=True)
 class HandRates:
-    """``rates``: of each group, an expression of ``every`` ("step" or "epoch"); ``where``: where the script sets them.
+    """``rates``: of each group, the body of a function of ``every`` ("step" or "epoch"); ``where``: where the script sets them.
 
-    >>> made = HandRates(("0.1 / (step + 1)",), (), "step", ("/a/train.py", 7))
+    >>> made = HandRates(("return 0.1 / (step + 1)",), (), "step", ("/a/train.py", 7))
     >>> [rate(1) for rate in made.functions()]
     [0.05]
     """
@@ -40,7 +41,7 @@ class HandRates:
         file = f"{self.where[0]} (rates)"
         names = {rate: f"rate_{number}" if number else "rate" for number, rate in enumerate(dict.fromkeys(self.rates))}
         above = list(self.imports) + [""] * max(self.where[1] - len(self.imports) - 1, 0)
-        texts = [f"def {name}({self.every}):\n    return {rate}\n" for rate, name in names.items()]
+        texts = [f"def {name}({self.every}):\n{textwrap.indent(rate, '    ')}\n" for rate, name in names.items()]
         source = "\n".join([*above, *texts])
         linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
         space: dict[str, Any] = {}
@@ -132,7 +133,9 @@ def _understood(sets: Sequence[ByHand], recording: Recording, pattern: Pattern, 
     every, imports, rates = _how_often(alike, clock, recording), set[str](), []
     for group, first in enumerate(recording.steps[0].options):
         own = {clock.steps[one.at]: one for one in alike if one.group == group}
-        text, more = _rate(own, group, every, clock, recording, pattern) if own else (literal(first["lr"]), set())
+        text, more = f"return {literal(first['lr'])}", set[str]()
+        if own:
+            text, more = _rate(own, group, every, clock, recording, pattern)
         rates.append(text)
         imports |= more
     return HandRates(tuple(rates), tuple(sorted(imports)), every, where)
@@ -156,7 +159,7 @@ def _how_often(sets: Sequence[ByHand], clock: _Clock, recording: Recording) -> s
 def _rate(
     sets: dict[int, ByHand], group: int, every: str, clock: _Clock, recording: Recording, pattern: Pattern
 ) -> tuple[str, set[str]]:
-    """The expression of a group's rate, and the imports that it needs. ``sets``: the last one before each step."""
+    """The body of a group's rate, and the imports that it needs. ``sets``: the last one before each step."""
     if pattern.accumulate > 1 and every == STEP:
         raise Unclear("gradients of several batches make a step")
     steps = list(sets)
@@ -169,15 +172,15 @@ def _rate(
     if shared is None:
         raise Unclear("how it comes about is not seen")
     reader = Reader(list(zip(*frames, strict=True)), shared, counters, recording.steps[0].options[group], group)
-    text = ast.unparse(reader.read("lr"))
+    text = body_of(reader.read("lr"), reader.names, every)
     first = recording.steps[0].options[group]["lr"]
     (rate,) = HandRates((text,), tuple(reader.imports), every, ("", 1)).functions()
     for step, one in sets.items():
         count = step // clock.length if every == EPOCH else step
         if _value(rate, count) != one.value:
-            raise Unclear(f"{text} is {_value(rate, count)} before step {step + 1}, and the script sets {one.value}")
+            raise Unclear(f"what it computes is {_value(rate, count)} before step {step + 1}, and the script sets {one.value}")
     if _value(rate, 0) != first:
-        text = f"{literal(first)} if {every} == 0 else {text}"
+        text = f"if {every} == 0:\n    return {literal(first)}\n{text}"
     return text, reader.imports
 
 

@@ -33,7 +33,8 @@ _CALLED = ("abs", "bool", "divmod", "float", "int", "len", "max", "min", "pow", 
 _IMPORTED = ("math", "numpy", "bisect")
 _DEEP = 20  # calls within calls
 
-Env = dict[str, "ast.expr | None"]  # None: something that is not understood
+Env = dict[str, "ast.expr | Unclear"]
+_OTHER = Unclear("it is bound in a way that is not followed")
 
 
 @dataclass(slots=True)
@@ -82,7 +83,8 @@ class Reader:
     """Reads what is assigned to a group's option.
 
     ``chain``: the frames from the innermost outwards, each as it was each time; ``shared``: which of them the training step is
-    called from, too; ``options``: of the group, whose number ``group`` is. ``imports``: what the expressions need.
+    called from, too; ``options``: of the group, whose number ``group`` is. ``imports``: what the expressions need; ``names``:
+    what the script calls parts of them, by their text.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Reader:
     ) -> None:
         self._shared, self._counters, self._options, self._group, self._deep = shared, counters, options, group, 0
         self.imports: set[str] = set()
+        self.names: dict[str, str] = {}
         self._levels = [
             Level(frames, function_at(frames[0].file, frames[0].name, frames[0].first), number < shared)
             for number, frames in enumerate(chain[: shared + 1])
@@ -137,7 +140,7 @@ class Reader:
         elif isinstance(target, (ast.For, ast.While)):
             bound = bound_in([target])
             level.loops |= bound
-            level.env = {name: value for name, value in level.env.items() if name not in bound}
+            level.env = {name: value for name, value in level.env.items() if name not in bound and isinstance(value, ast.expr)}
             level.repeated = True
         return self._body(target.body, level, number)
 
@@ -175,20 +178,22 @@ class Reader:
             self._choose(statement, level, number)
             return
         target, value = simple(statement)
+        made: ast.expr | Unclear = _OTHER
         try:
-            made = None if value is None else self._resolve(value, level, number)
-        except Unclear:
-            made = None
-        level.env |= dict.fromkeys(bound_in([statement]))
+            made = _OTHER if value is None else self._resolve(value, level, number)
+        except Unclear as why:
+            made = why
+        level.env |= dict.fromkeys(bound_in([statement]), _OTHER)
         if target is not None:
             level.env[target] = made
 
     def _choose(self, statement: ast.If, level: Level, number: int) -> None:
         before, branches = level.env, []
+        test: ast.expr | Unclear
         try:
             test = self._resolve(statement.test, level, number)
-        except Unclear:
-            test = None
+        except Unclear as why:
+            test = why
         for body in (statement.body, statement.orelse):
             level.env = dict(before)
             for one in body:
@@ -196,8 +201,9 @@ class Reader:
             branches.append(level.env)
         level.env = dict(before)
         for name in bound_in([statement]):
-            yes, no = (one.get(name) for one in branches)
-            level.env[name] = ast.IfExp(test, yes, no) if test is not None and yes is not None and no is not None else None
+            yes, no = (one.get(name, _OTHER) for one in branches)
+            unclear = next((one for one in (test, yes, no) if isinstance(one, Unclear)), None)
+            level.env[name] = unclear or ast.IfExp(test, yes, no)  # type: ignore[arg-type]
 
     # ---- expressions
 
@@ -211,7 +217,12 @@ class Reader:
             return self._part(node, level, number)
         if isinstance(node, ast.Call):
             return self._call(node, level, number)
-        if not isinstance(node, (ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Tuple, ast.List, ast.Dict)):
+        if isinstance(node, ast.IfExp):
+            test = self._resolve(node.test, level, number)
+            if isinstance(test, ast.Constant):
+                return self._resolve(node.body if test.value else node.orelse, level, number)
+            return ast.IfExp(test, *(self._resolve(one, level, number) for one in (node.body, node.orelse)))
+        if not isinstance(node, (ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.Tuple, ast.List, ast.Dict)):
             raise Unclear(f"{ast.unparse(node)} is not followed")
         made = copy.copy(node)
         for name, value in ast.iter_fields(node):
@@ -226,11 +237,22 @@ class Reader:
         if name in level.numbers:
             return ast.Constant(self._group)
         known = level.env.get(name)
-        if known is not None:
-            return known
-        if name not in level.env and name in parameters(level.node) and number < self._shared:
-            return self._given(name, level, number)
-        return self._held(name, level, name in level.loops or (name in level.env and level.repeated))
+        if isinstance(known, ast.expr):
+            return self._said(name, known)
+        if known is None and name in parameters(level.node) and number < self._shared:
+            return self._said(name, self._given(name, level, number))
+        try:
+            return self._held(name, level, name in level.loops or (known is not None and level.repeated))
+        except Unclear:
+            if known is None or known is _OTHER:
+                raise
+            raise known from None
+
+    def _said(self, name: str, value: ast.expr) -> ast.expr:
+        """Remember what the script calls an expression."""
+        if not isinstance(value, (ast.Constant, ast.Name)):
+            self.names.setdefault(ast.unparse(value), name)
+        return value
 
     def _given(self, name: str, level: Level, number: int) -> ast.expr:
         """What the caller gave for a parameter."""
@@ -331,10 +353,12 @@ class Reader:
             if isinstance(statement, ast.Return) and statement.value is not None:
                 return self._resolve(statement.value, level, number)
             if isinstance(statement, ast.If) and leaves(statement):
-                test, before, found = self._resolve(statement.test, level, number), level.env, []
+                test, rest, before, found = self._resolve(statement.test, level, number), body[place + 1 :], level.env, []
+                if isinstance(test, ast.Constant):
+                    return self._returned([*(statement.body if test.value else statement.orelse), *rest], level, number)
                 for branch in (statement.body, statement.orelse):
                     level.env = dict(before)
-                    found.append(self._returned([*branch, *body[place + 1 :]], level, number))
+                    found.append(self._returned([*branch, *rest], level, number))
                 level.env = before
                 return ast.IfExp(test, *found)
             if leaves(statement):
