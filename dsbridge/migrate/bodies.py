@@ -24,7 +24,7 @@ def body_of(expression: ast.expr, names: Mapping[str, str], taken: str) -> str:
         if len(found) < 2 or name in used or not any(ast.unparse(node) == text for node in _always(expression)):
             continue
         used.add(name)
-        expression = _Named(text, name).visit(expression)
+        expression = _Named(text, name).visit(expression)  # type: ignore[assignment]
         lines.append(f"{name} = {text}")
     return "\n".join([*reversed(lines), f"return {ast.unparse(expression)}"])
 

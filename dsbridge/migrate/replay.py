@@ -154,8 +154,8 @@ def one_step(live: Materials, step: Step, number: int, how: How, made: Run) -> N
     live.optimizer.zero_grad()
     live.step.zero_grad()
     if begun:
-        after = weights(live.step), state(live), made.options[-1], (means, averages(live)), count
-        made.points[number] = Point(*begun, total, gradients, *after)
+        later, taken = state(live), (means, averages(live))
+        made.points[number] = Point(*begun, total, gradients, weights(live.step), later, made.options[-1], taken, count)
 
 
 def clip(live: Materials, step: Step) -> None:
