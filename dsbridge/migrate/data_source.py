@@ -12,7 +12,7 @@ import torch
 import dsbridge
 from dsbridge.migrate.forward import Program
 from dsbridge.migrate.missing import Missing
-from dsbridge.migrate.source import filled
+from dsbridge.migrate.source import filled, literal
 
 Arrays = dict[str, "np.ndarray[Any, Any]"]
 
@@ -146,14 +146,13 @@ def size(loader):
 '''
 
 
-WHOLE = '''
-STEPS = {steps}  # an epoch
+WHOLE = '''STEPS = {steps}  # an epoch
 
 
 def loader(native=False):
     """All data in each step; ``native`` makes no difference."""
     arrays = np.load(HERE / "arrays.npz")
-    return [tuple(ms.Tensor(arrays[name]) for name in ({names},))] * STEPS
+    return [tuple(ms.Tensor(arrays[name]) for name in {names})] * STEPS
 
 
 def batches(loader):
@@ -174,10 +173,9 @@ def whole_source(title: str, program: Program, inputs: Sequence[torch.Tensor], s
     """
     imports = "from pathlib import Path\n\nimport mindspore as ms\nimport numpy as np"
     head = filled(WHOLE_HEAD, title=title, version=dsbridge.__version__, imports=imports)
-    names = ", ".join(f'"{name}"' for name in program.inputs)
-    body = filled(WHOLE, steps=steps, names=names, arguments=", ".join(program.inputs))
+    body = filled(WHOLE, steps=steps, names=literal(tuple(program.inputs)), arguments=", ".join(program.inputs))
     arrays = {name: tensor.numpy() for name, tensor in zip(program.inputs, inputs, strict=True)}
-    return "\n".join([head, body, STATES]), arrays
+    return f"{head}{body}\n{STATES}", arrays
 
 
 def data_source(
