@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 import sys
+import traceback
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 import dsbridge
 from dsbridge.errors import DsbridgeError, Unsupported
 from dsbridge.migrate.averages import averages_source, planned_averages
+from dsbridge.migrate.child.where import is_users
 from dsbridge.migrate.data_source import Arrays, data_source, whole_source
 from dsbridge.migrate.forward import Program
 from dsbridge.migrate.missing import Missing, raising
@@ -92,8 +94,10 @@ def _model(setup: TrainingSetup, live: Materials, report: Report) -> MigratedMod
             "model-unsupported", "error", refused.where or refused.path or "model", f"{what}{refused.op}: {refused.reason}"
         )
         return None
-    except (DsbridgeError, AttributeError) as exc:
-        report.add("model-unsupported", "error", "model", f"{type(exc).__name__}: {exc}")
+    except Exception as exc:  # the script's own code is run, in eval mode, too
+        places = [f"{one.filename}:{one.lineno}" for one in traceback.extract_tb(exc.__traceback__) if is_users(one.filename)]
+        text = f"in train or in eval mode it fails: {type(exc).__name__}: {exc}"
+        report.add("model-unsupported", "error", places[-1] if places else "model", text)
         return None
     report.extend(finding for finding in made.report if finding.severity != "info")
     return made
@@ -176,8 +180,9 @@ def _parts(setup: TrainingSetup, live: Materials | None, made: Emitted, report: 
             schedule = _source(report, "schedule-unsupported", type(scheduler).__name__, "make_scheduler(optimizer)",
                                lambda: schedule_source(scheduler, live.optimizer))  # fmt: skip
             if any(metrics for _, _, metrics in setup.pattern.schedules):
-                where = f"{setup.pattern.metric_at[0]}:{setup.pattern.metric_at[1]}"
-                text = f"{type(scheduler).__name__}.step takes a metric that the script computes outside of its training step"
+                where, kind = f"{setup.pattern.metric_at[0]}:{setup.pattern.metric_at[1]}", type(scheduler).__name__
+                what = "a metric" if kind == "ReduceLROnPlateau" else "an epoch"
+                text = f"{kind}.step takes {what} that the script computes outside of its training step"
                 report.add("metric-missing", "error", where, text, "compute it in train.py and pass it on")
     module = main_module(live.step) if live is not None else setup.model
     return Parts(
@@ -250,6 +255,8 @@ def _source(report: Report, code: str, what: str, signature: str, make: Any, whe
 def _unused(setup: TrainingSetup, live: Materials) -> set[str]:
     """Parameters that get no gradient: torch leaves them alone, whatever their group says."""
     recording = setup.recorded()
+    if not setup.report.ok:  # what was not understood may not run again
+        return set()
     point = replay(replace(recording, steps=recording.steps[:1]), setup.pattern, How(points=(0,))).points[0]
     return {name for name, p in live.step.named_parameters() if name not in point.gradients}
 
