@@ -28,6 +28,14 @@ class Ref:
     path: tuple[Any, ...] = ()
 
 
+class Field(str):
+    """In a path: the name of a dataclass's field.
+
+    >>> at(Ref("input", 0), (Field("kind"),))
+    'input'
+    """
+
+
 class Size(int):
     """A size that knows its tensor and axis, ``origin``; computing with it keeps both sides.
 
@@ -117,7 +125,7 @@ def at(value: Any, path: Sequence[Any]) -> Any:
     >>> at({"x": (1, 2)}, ("x", 1))
     2
     """
-    return reduce(operator.getitem, path, value)
+    return reduce(lambda held, part: getattr(held, part) if type(part) is Field else held[part], path, value)
 
 
 class TrainStep(torch.nn.Module):  # type: ignore[misc]

@@ -133,6 +133,7 @@ def _micros(rounds: list[_Round], made: Pattern) -> None:
             else:
                 text = f"a step comes after {one.position} backwards of its epoch, others after every {made.accumulate}"
                 made.said.append(("steps-irregular", one.where, text))
+                return
 
 
 def _epochs(events: list[Event], recording: Recording, made: Pattern) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -14,6 +13,7 @@ import torch
 from torch.optim import lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from dsbridge.migrate.child.files import Saved
 from dsbridge.migrate.child.where import called_by_user
 
 
@@ -40,7 +40,7 @@ class Listener(Protocol):
     def averages_made(self, averaged: Any, model: Any) -> None: ...
     def averages_taken(self, averaged: Any, model: Any) -> None: ...
     def noticed(self, code: str, text: str) -> None: ...
-    def saves(self, path: Any) -> bool: ...
+    def not_saved(self, path: Any) -> None: ...
 
 
 def install(listener: Listener) -> None:
@@ -59,7 +59,7 @@ def install(listener: Listener) -> None:
     _after(listener, averaged, "__init__", lambda owner, model, *args, **kwargs: listener.averages_made(owner, model))
     _after(listener, averaged, "update_parameters", lambda owner, model: listener.averages_taken(owner, model))
     _notices(listener)
-    _saving(listener)
+    Saved(listener.not_saved).install()
 
 
 def _after(listener: Listener, owner: Any, name: str, tell: Callable[..., None]) -> None:
@@ -249,14 +249,3 @@ def _uncompiled(listener: Listener) -> Any:
         return (lambda one: one) if model is None else model
 
     return compile_
-
-
-def _saving(listener: Listener) -> None:
-    original = torch.save
-
-    @wraps(original)
-    def save(obj: Any, f: Any, *args: Any, **kwargs: Any) -> Any:
-        in_memory = isinstance(f, io.BytesIO)  # as pickles of tensors do it
-        return original(obj, f, *args, **kwargs) if in_memory or listener.saves(f) else None
-
-    torch.save = save

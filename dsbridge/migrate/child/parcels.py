@@ -88,9 +88,8 @@ def start(
 
 
 def _write(pairs: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> None:
-    with torch.no_grad():
-        for live, value in pairs:
-            live.copy_(value)
+    for live, value in pairs:
+        live.data.copy_(value)  # data: a graph that holds it, of another backward to come, is not to notice
 
 
 def state(step: Slice, optimizer: Any) -> dict[str, Any]:

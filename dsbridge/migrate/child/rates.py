@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import torch
 
-from dsbridge.migrate.captured import is_plain
 from dsbridge.migrate.child.where import is_users
 from dsbridge.migrate.recording import FOLLOWED, Frame
 
@@ -136,3 +135,23 @@ class _Held:
     def _keep(self, name: str, value: Any) -> None:
         if len(self.values) < _HELD:
             self.values.setdefault(name, value)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is a number, a string or None, or not too many of them in lists, tuples and dicts.
+
+    >>> is_plain({"a": [1, 2.0]}), is_plain(torch.ones(1))
+    (True, False)
+    """
+    left = [value]
+    for _ in range(_HELD):
+        if not left:
+            return True
+        one = left.pop()
+        if type(one) in (list, tuple):
+            left += one[:_HELD]
+        elif type(one) is dict:
+            left += [*list(one)[:_HELD], *list(one.values())[:_HELD]]
+        elif one is not None and type(one) not in (bool, int, float, str):
+            return False
+    return False

@@ -317,10 +317,9 @@ class Session:
         if code != "second-gradient" or self._in_step:
             self.recording.findings.append((code, user_place(), text))
 
-    def saves(self, path: Any) -> bool:
-        """Whether a file may be written: not while steps are recorded."""
+    def not_saved(self, path: Any) -> None:
+        """A file is kept in memory, while steps are recorded."""
         self.recording.findings.append(("not-saved", user_place(), f"while it was recorded, {path} was not written"))
-        return False
 
 
 def _has_gradients(step: Slice) -> bool:

@@ -11,7 +11,7 @@ import torch
 from dsbridge.migrate.child.names import Variables, fitting, input_names, leaves_of
 from dsbridge.migrate.child.tape import Entry, Made, Tape, has_history
 from dsbridge.migrate.child.where import Place
-from dsbridge.migrate.forward import Operation, Program, Ref, SizeOf, unsized
+from dsbridge.migrate.forward import Operation, Program, Ref, SizeOf, at, unsized
 
 
 @dataclass(slots=True)
@@ -176,10 +176,7 @@ class _Cut:
         if isinstance(value, Made):
             if value.entry in self._numbers:
                 return Ref("made", self._numbers[value.entry], value.path)
-            result = self._entries[value.entry].result
-            tensor = result
-            for part in value.path:
-                tensor = tensor[part]
+            tensor = at(self._entries[value.entry].result, value.path)
             return self._input((value.entry, value.path), None, tensor)
         if isinstance(value, torch.Tensor):
             return self._tensor(value, entry)

@@ -7,14 +7,14 @@ import os
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from dsbridge.migrate.child.where import Place, user_place
-from dsbridge.migrate.forward import Size
+from dsbridge.migrate.forward import Field, Size
 from dsbridge.model.asking import short_name
 
 # questions that have no tensor for an answer are not taped, and numbers that Python reads are told apart
@@ -129,6 +129,9 @@ class Tape:
         elif isinstance(value, (tuple, list)):
             for place, one in enumerate(value):
                 self._define(one, number, (*path, place))
+        elif is_dataclass(value) and not isinstance(value, type):
+            for held in fields(value):
+                self._define(getattr(value, held.name), number, (*path, Field(held.name)))
 
     def refs(self, args: Any, kwargs: Any) -> tuple[Any, Any, tuple[torch.Tensor, ...]]:
         """Arguments as they are noted, and the tensors among them that no operation made."""
