@@ -26,7 +26,7 @@ def capture(
 ) -> TrainingSetup:
     """Run ``python script *args`` unmodified until its optimizer has stepped ``steps`` times, and record how it trains.
 
-    It runs in a process of its own, in the current folder; what ``torch.save`` is given stays in memory. If schedules are seen to
+    It runs in a process of its own, in the current folder; what ``torch.save`` gets stays in memory. If schedules are seen to
     step by epochs only, it goes on to the end of an epoch, for half a minute at most. ``quiet``: its output is kept for errors
     only. What is recorded: batches, losses, rates, weights before and after; live objects travel by value.
 
