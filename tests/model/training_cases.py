@@ -27,6 +27,7 @@ zeros = torch.tensor([[0.0, 0, 0, 0, 0], [1, -1, 0, 2, 3], [0, 0, 0, 0, 0], [1, 
 segments, classes = _normal(2, 5, 3, 3), torch.randint(0, 5, (2, 3, 3), generator=made)
 
 GATHERING: Cases = {
+    "squeezed without an axis": (lambda a: a[:, :1].squeeze().exp() + a.unsqueeze(0)[..., 1:2].squeeze(), (x,)),
     "picked by gather": (lambda a, i: -a.log_softmax(-1).gather(1, i.unsqueeze(1)).squeeze(1), (x, i)),
     "picked by an index": (lambda a, i: -a.log_softmax(-1)[torch.arange(4), i], (x, i)),
     "topk with indices": (lambda a: a.topk(3, 1), (x,)),
