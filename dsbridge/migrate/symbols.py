@@ -178,6 +178,9 @@ class Reader:
             self._choose(statement, level, number)
             return
         target, value = simple(statement)
+        if isinstance(statement, ast.AugAssign) and target in level.loops and not isinstance(level.env.get(target), ast.expr):
+            level.env.pop(target, None)  # what it counts to is what it held on the line
+            return
         made: ast.expr | Unclear = _OTHER
         try:
             made = _OTHER if value is None else self._resolve(value, level, number)

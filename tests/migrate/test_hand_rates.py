@@ -108,6 +108,15 @@ UNDERSTOOD = {
                 train(batch)
                 schedule.step()
     """,
+    "after each step, once it is counted": """
+        count = 0
+        for epoch in range(5):
+            for batch in loader:
+                train(batch)
+                count += 1
+                for group in optimizer.param_groups:
+                    group["lr"] = 0.05 / (1 + count)
+    """,
     "after each step, before it is counted": """
         step, lrate = 0, 0.05
         while step < 30:
