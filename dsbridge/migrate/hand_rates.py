@@ -58,14 +58,15 @@ class HandRates:
 
 
 @dataclass(slots=True)
-class _Clock:
-    """Where events are: steps before each, and how many steps an epoch has (0: none was seen to end, or not all alike)."""
+class Clock:
+    """When events were: steps before each, and how many steps an epoch has (0: none was seen to end, or not all alike)."""
 
     steps: list[int]
     length: int
 
     @classmethod
-    def of(cls, recording: Recording) -> _Clock:
+    def of(cls, recording: Recording) -> Clock:
+        """Of a recording's events."""
         steps, counts, ends = [0], 0, [0]
         for event in recording.events:
             if event.kind == "step":
@@ -94,7 +95,7 @@ def understand_rates(recording: Recording, pattern: Pattern) -> None:
         pattern.said.append(("rates-unexplained", where, text))
         return
     recording.rates, pattern.scheduler, pattern.scheduler_every = made, SCHEDULE, made.every
-    clock = _Clock.of(recording)
+    clock = Clock.of(recording)
     steps = range(1, len(recording.steps) + 1)
     pattern.schedules = [(n, SCHEDULE, []) for n in steps if made.every == STEP or n % clock.length == 0]
 
@@ -126,7 +127,7 @@ def _understood(sets: Sequence[ByHand], recording: Recording, pattern: Pattern, 
     if any(event.kind == "schedule" for event in recording.events):
         raise Unclear("a schedule steps, too")
     chain = [frame.code for frame in sets[-1].frames], sets[-1].frames[0].line
-    clock = _Clock.of(recording)
+    clock = Clock.of(recording)
     alike = [one for one in sets if ([frame.code for frame in one.frames], one.frames[0].line) == chain]
     if any(clock.steps[one.at] for one in sets if one not in alike):
         raise Unclear("it is set in several places")
@@ -141,7 +142,7 @@ def _understood(sets: Sequence[ByHand], recording: Recording, pattern: Pattern, 
     return HandRates(tuple(rates), tuple(sorted(imports)), every, where)
 
 
-def _how_often(sets: Sequence[ByHand], clock: _Clock, recording: Recording) -> str:
+def _how_often(sets: Sequence[ByHand], clock: Clock, recording: Recording) -> str:
     """Before each step, or before each epoch."""
     when = sorted({clock.steps[one.at] for one in sets})
     last = max(when)
@@ -157,7 +158,7 @@ def _how_often(sets: Sequence[ByHand], clock: _Clock, recording: Recording) -> s
 
 
 def _rate(
-    sets: dict[int, ByHand], group: int, every: str, clock: _Clock, recording: Recording, pattern: Pattern
+    sets: dict[int, ByHand], group: int, every: str, clock: Clock, recording: Recording, pattern: Pattern
 ) -> tuple[str, set[str]]:
     """The body of a group's rate, and the imports that it needs. ``sets``: the last one before each step."""
     if pattern.accumulate > 1 and every == STEP:

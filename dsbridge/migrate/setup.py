@@ -11,6 +11,7 @@ from dsbridge.migrate.hand_rates import understand_rates
 from dsbridge.migrate.pattern import EPOCH, STEP, Pattern, pattern
 from dsbridge.migrate.recording import Recording
 from dsbridge.migrate.replay import Materials, materials
+from dsbridge.migrate.restarts import understand_restarts
 from dsbridge.report import Report, Reported
 
 NOTES = {
@@ -151,6 +152,7 @@ def from_recording(
     if found is None:
         found = pattern(recording)
         understand_rates(recording, found)
+        understand_restarts(recording, found)
     report = Report("setup")
     live = _live(recording, report)
     understood(recording, found, report)

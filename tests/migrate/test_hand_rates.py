@@ -242,3 +242,24 @@ def test_a_rate_that_is_set_once_is_the_first_one(tmp_path: Path) -> None:
     """
     setup = captured(body, tmp_path)
     assert setup.report.ok and setup.recorded().rates is None, str(setup.report)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", ["T_0=2", "T_0=1, T_mult=2, eta_min=1e-4", "T_0=3, T_mult=3"])
+def test_warm_restarts_by_parts_of_epochs(options: str, tmp_path: Path) -> None:
+    """As torch's page has it: ``step(epoch + i / iters)``."""
+    body = f"""
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, {options})
+        for epoch in range(6):
+            for i, batch in enumerate(loader):
+                train(batch)
+                scheduler.step(epoch + i / len(loader))
+    """
+    setup = captured(body, tmp_path, steps=27)
+    assert setup.report.ok, str(setup.report)
+    recording = setup.recorded()
+    assert recording.rates is not None
+    functions = recording.rates.functions()
+    for number, step in enumerate(recording.steps):
+        assert [rate(number) for rate in functions] == [one["lr"] for one in step.options]
+    assert dsb.migrate.plan(setup).report.ok
