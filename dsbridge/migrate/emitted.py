@@ -29,6 +29,7 @@ from dsbridge.migrate.setup import TrainingSetup, main_module
 from dsbridge.migrate.source import Source
 from dsbridge.migrate.state import planned_state
 from dsbridge.migrate.train_source import Parts, train_source
+from dsbridge.model.convert import draft
 from dsbridge.model.migrated import MigratedModel, convert
 from dsbridge.report import Report
 
@@ -87,20 +88,33 @@ def _model(setup: TrainingSetup, live: Materials, report: Report) -> MigratedMod
         report.add("model-unsupported", "error", _first_line(live), text, "train in torch's default, float32")
         return None
     try:
-        made = convert(live.step, inputs)
+        made = _converted(live.step, inputs, report)
     except Unsupported as refused:
         what = f"{refused.path}: " if refused.path else ""
         report.add(
             "model-unsupported", "error", refused.where or refused.path or "model", f"{what}{refused.op}: {refused.reason}"
         )
         return None
-    except Exception as exc:  # the script's own code is run, in eval mode, too
+    except Exception as exc:  # the script's own code
         places = [f"{one.filename}:{one.lineno}" for one in traceback.extract_tb(exc.__traceback__) if is_users(one.filename)]
-        text = f"in train or in eval mode it fails: {type(exc).__name__}: {exc}"
+        text = f"it fails when it is run again: {type(exc).__name__}: {exc}"
         report.add("model-unsupported", "error", places[-1] if places else "model", text)
         return None
     report.extend(finding for finding in made.report if finding.severity != "info")
     return made
+
+
+def _converted(step: Any, inputs: tuple[Any, ...], report: Report) -> MigratedModel:
+    """The step as a cell; of a model that returns something else in eval mode, as it is in train mode."""
+    try:
+        return convert(step, inputs)
+    except Unsupported:
+        raise
+    except Exception as exc:
+        made = MigratedModel(step, inputs, {}, draft(step, inputs, {}, evaluates=False))
+        text = f"in eval mode it does something else ({type(exc).__name__}: {exc}): the cells are for training only"
+        report.add("trains-only", "warning", "model", text)
+        return made
 
 
 def _first_line(live: Materials) -> str:

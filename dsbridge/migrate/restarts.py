@@ -1,4 +1,4 @@
-"""CosineAnnealingWarmRestarts that is given parts of an epoch, ``step(epoch + i / n)`` after each step, as torch's page has it."""
+"""CosineAnnealingWarmRestarts that is given parts of an epoch after each step, ``step(epoch + i / n)``, as in torch's docs."""
 
 from __future__ import annotations
 
