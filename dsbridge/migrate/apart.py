@@ -86,7 +86,7 @@ def _put(live: Materials, point: Point, dtype: torch.dtype) -> None:
     named = dict(live.step.named_parameters())
     if live.averages:
         live.averages.averaged.to(dtype)
-        live.averages.put(live.names, point.averages[0], point.averaged)
+        live.averages.put(live.averaged, point.averages[0], point.averaged)
     for name, slots in point.state.items():
         live.optimizer.state[named[name]] = {
             key: torch.from_numpy(array.copy()).to(dtype if array.dtype.kind == "f" and key != "step" else torch.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 from dsbridge.checkpoint.optimizer_links import lay_out
 from dsbridge.checkpoint.plan import CheckpointPlan
 from dsbridge.errors import Unsupported
+from dsbridge.migrate.rules import rule
 from dsbridge.migrate.source import Source, carried, imports_of, literal
 
 Arrays = dict[str, "np.ndarray[Any, Any]"]
@@ -42,22 +43,32 @@ class Averages:
         """How often that was done."""
         return int(self.averaged.n_averaged)
 
+    def _pairs(self) -> Iterator[tuple[Any, Any]]:
+        """Each tensor and its average."""
+        yield from zip(self.module.parameters(), self.averaged.module.parameters(), strict=True)
+        if self.averaged.use_buffers:
+            pairs = zip(self.module.buffers(), self.averaged.module.buffers(), strict=True)
+            yield from (pair for pair in pairs if pair[0].dtype.is_floating_point)
+
     def arrays(self, names: Mapping[int, str]) -> Arrays:
-        """The averages, in float64; ``names``: of the parameters that they are of, by id."""
-        pairs = zip(self.module.parameters(), self.averaged.module.parameters(), strict=True)
-        return {names[id(p)]: mean.detach().double().numpy().copy() for p, mean in pairs if id(p) in names}
+        """The averages, in float64; ``names``: of the tensors that they are of, by id."""
+        return {names[id(p)]: mean.detach().double().numpy().copy() for p, mean in self._pairs() if id(p) in names}
 
     def put(self, names: Mapping[int, str], arrays: Arrays, count: int) -> None:
         """Have it as it was when ``arrays`` and ``count`` were asked for."""
         with torch.no_grad():
-            for p, mean in zip(self.module.parameters(), self.averaged.module.parameters(), strict=True):
+            for p, mean in self._pairs():
                 if names.get(id(p)) in arrays:
                     mean.copy_(torch.from_numpy(arrays[names[id(p)]]))
             self.averaged.n_averaged.fill_(count)
 
 
-def averages_source(averaged: Any) -> Source:
-    """``keep_averages`` as source, and the line that calls it. Raises ``Unsupported`` for averages of another kind.
+def averages_source(
+    averaged: Any, statistics: Mapping[str, int] | None = None, others: Mapping[str, int] | None = None
+) -> Source:
+    """``keep_averages`` as source, and the lines that call it. Raises ``Unsupported`` for averages of another kind.
+
+    ``statistics``: of the cell, name -> ndim, that are averaged, too; ``others``: what is not.
 
     >>> from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
     >>> averages_source(AveragedModel(torch.nn.Linear(1, 1), multi_avg_fn=get_ema_multi_avg_fn(0.99))).lines
@@ -66,14 +77,19 @@ def averages_source(averaged: Any) -> Source:
     if type(averaged).update_parameters is not AveragedModel.update_parameters:
         reason = "it updates averages in a way of its own"
         raise Unsupported("the averages", type(averaged).__name__, "", reason, "use torch's AveragedModel")
-    floating = [name for name, buffer in averaged.module.named_buffers() if buffer.dtype.is_floating_point]
-    if averaged.use_buffers and floating:
-        reason = f"averages of statistics are not kept, only of parameters ({floating[0]})"
-        raise Unsupported("the averages", "use_buffers=True", "", reason, "leave it out, and estimate them anew with update_bn")
     decay = decay_of(averaged)
     definitions = carried(["keep_averages"])
-    given = "" if decay is None else f", decay={literal(decay)}"
-    return Source(imports_of(definitions), definitions, (f"    average = keep_averages(optimizer{given})",))
+    given, lines = ["optimizer"], []
+    given += [] if decay is None else [f"decay={literal(decay)}"]
+    if statistics:
+        condition = rule(statistics, others or {})
+        if condition is None:
+            lines = ["    averaged = {", *(f"        {literal(name)}," for name in statistics), "    }"]
+            condition = "p.name in averaged"
+        lines.append(f"    statistics = [p for p in network.get_parameters() if {condition}]")
+        given.append("statistics=statistics")
+    lines.append(f"    average = keep_averages({', '.join(given)})")
+    return Source(imports_of(definitions), definitions, tuple(lines))
 
 
 def decay_of(averaged: Any) -> float | None:
@@ -118,8 +134,8 @@ def _other(reason: str) -> Unsupported:
     return Unsupported("the averages", "avg_fn", "", reason, "use get_ema_avg_fn or get_swa_avg_fn of torch.optim.swa_utils")
 
 
-def planned_averages(arrays: Arrays, count: int, trained: Container[str], plan: CheckpointPlan | None) -> Arrays:
-    """Averages of what is trained, as ``load_optimizer`` takes them, by the plan that brought the weights.
+def planned_averages(arrays: Arrays, count: int, untrained: Container[str], plan: CheckpointPlan | None) -> Arrays:
+    """Averages of all but what is not trained, as ``load_optimizer`` takes them, by the plan that brought the weights.
 
     >>> planned_averages({}, 0, (), None)
     {'averaged': array(0, dtype=int32)}
@@ -128,6 +144,6 @@ def planned_averages(arrays: Arrays, count: int, trained: Container[str], plan: 
     found: Arrays = {"averaged": np.array(count, np.int32)}
     for row in rows:
         name = row.sources[0]
-        if name in arrays and name in trained:
+        if name in arrays and name not in untrained:
             (found[f"averages.{row.targets[0]}"],) = lay_out(row.operations, [arrays[name]])
     return found

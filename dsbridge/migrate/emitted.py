@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import importlib
-import io
 import json
 import pickle
 import sys
 import traceback
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 
 import dsbridge
-from dsbridge.errors import DsbridgeError, Unsupported
-from dsbridge.migrate.averages import averages_source, planned_averages
+from dsbridge.errors import Unsupported
 from dsbridge.migrate.child.where import is_users
 from dsbridge.migrate.data_source import Arrays, data_source, whole_source
 from dsbridge.migrate.forward import Program
 from dsbridge.migrate.missing import Missing, raising
-from dsbridge.migrate.optimizer import optimizer_source
+from dsbridge.migrate.parts import parts_of
 from dsbridge.migrate.recording import whole_data
-from dsbridge.migrate.replay import How, Materials, replay
-from dsbridge.migrate.schedule import schedule_source
-from dsbridge.migrate.setup import TrainingSetup, main_module
-from dsbridge.migrate.source import Source
-from dsbridge.migrate.state import planned_state
-from dsbridge.migrate.train_source import Parts, train_source
+from dsbridge.migrate.replay import Materials
+from dsbridge.migrate.setup import TrainingSetup
+from dsbridge.migrate.train_source import train_source
 from dsbridge.model.convert import draft
 from dsbridge.model.migrated import MigratedModel, convert
 from dsbridge.report import Report
@@ -54,7 +48,7 @@ def emitted(setup: TrainingSetup, report: Report) -> Emitted:
     if live is not None:
         made.migrated = _model(setup, live, report)
     loader = _loader(setup, live, report, made)
-    parts = _parts(setup, live, made, report, title)
+    parts = parts_of(setup, live, made.migrated, made.binary, report, title)
     missing = parts.missing = Missing.of(report)
     made.files["model.py"] = made.migrated.source if made.migrated else _no_model(title, missing)
     program = live.program if live is not None else None
@@ -172,138 +166,6 @@ def _data(
     steps = max(setup.recorded().wanted_epochs, len(setup.recorded().steps)) * setup.pattern.accumulate
     report.add("whole-data", "info", "data.py", f"each step takes the same tensors; an epoch is {steps} times that")
     return whole_source(f"The data that {source} trains on.", program, inputs, steps)
-
-
-def _parts(setup: TrainingSetup, live: Materials | None, made: Emitted, report: Report, title: str) -> Parts:
-    nothing = Source(lines=("def make_optimizer(network):", '    raise NotImplementedError("no optimizer was seen")'))
-    optimizer, schedule, averages = nothing, None, None
-    if live is not None and made.migrated is not None:
-        unused = _unused(setup, live)
-        names = {}
-        for name, parameter in live.step.named_parameters():
-            if name in made.migrated.name_map:
-                names[id(parameter)] = made.migrated.name_map[name], parameter.ndim
-            if name in unused:
-                parameter.requires_grad_(False)
-        scheduler = live.schedulers.get(setup.pattern.scheduler)
-        optimizer = _source(report, "optimizer-unsupported", type(live.optimizer).__name__, "make_optimizer(network)",
-                            lambda: optimizer_source(live.optimizer, names), _made_at(setup))  # fmt: skip
-        averages = _averages(setup, live, report)
-        _gathered(live, made, report)
-        if scheduler is not None:
-            schedule = _source(report, "schedule-unsupported", type(scheduler).__name__, "make_scheduler(optimizer)",
-                               lambda: schedule_source(scheduler, live.optimizer))  # fmt: skip
-            if any(metrics for _, _, metrics in setup.pattern.schedules):
-                where, kind = f"{setup.pattern.metric_at[0]}:{setup.pattern.metric_at[1]}", type(scheduler).__name__
-                what = "a metric" if kind == "ReduceLROnPlateau" else "an epoch"
-                text = f"{kind}.step takes {what} that the script computes outside of its training step"
-                report.add("metric-missing", "error", where, text, "compute it in train.py and pass it on")
-    module = main_module(live.step) if live is not None else setup.model
-    return Parts(
-        title=title,
-        model=type(module).__name__,
-        arguments=live.program.inputs if live is not None else ["batch"],
-        pattern=setup.pattern,
-        optimizer=optimizer,
-        schedule=schedule,
-        averages=averages,
-        epochs=_epochs(setup, live),
-        evaluated=_evaluated(live) if live is not None else [],
-        frozen=_frozen(live, made.migrated) if live is not None and made.migrated is not None else [],
-        begun="optimizer.npz" in made.binary,
-    )
-
-
-def _epochs(setup: TrainingSetup, live: Materials | None) -> int:
-    if live is not None and whole_data(setup.recorded(), live.program.paths):
-        return 1
-    return setup.recorded().wanted_epochs or max(1, len(setup.pattern.epochs))
-
-
-def _averages(setup: TrainingSetup, live: Materials, report: Report) -> Source | None:
-    """The averages of the weights, where there are any; of a kind that is not known they are an error."""
-    if live.averages is None or not setup.pattern.averages:
-        return None
-    try:
-        return averages_source(live.averages.averaged)
-    except Unsupported as refused:
-        where = next((f"{file}:{line}" for _, path, (file, line) in setup.recorded().averages if path), "averages")
-        report.add("averages-left-out", "error", where, str(refused))
-        return None
-
-
-def _gathered(live: Materials, made: Emitted, report: Report) -> None:
-    """optimizer.npz: what the optimizer had gathered before the first step, if anything."""
-    assert made.migrated is not None
-    try:
-        state = planned_state(live.optimizer, live.names, made.migrated.weights.plan)
-    except Unsupported as refused:
-        report.add("optimizer-unsupported", "error", type(live.optimizer).__name__, str(refused))
-        return
-    if live.averages and live.averages.count:
-        trained = {live.names[id(p)] for g in live.optimizer.param_groups for p in g["params"] if p.requires_grad}
-        arrays = live.averages.arrays(live.names)
-        state |= planned_averages(arrays, live.averages.count, trained, made.migrated.weights.plan)
-    if state:
-        held = io.BytesIO()
-        np.savez(held, **state)
-        made.binary["optimizer.npz"] = held.getvalue()
-
-
-def _made_at(setup: TrainingSetup) -> str:
-    recording = setup.recorded()
-    file, line = recording.made_at.get(recording.optimizer, ("", 0))
-    return f"{file}:{line}" if file else ""
-
-
-def _source(report: Report, code: str, what: str, signature: str, make: Any, where: str = "") -> Source:
-    try:
-        made: Source = make()
-    except DsbridgeError as refused:
-        report.add(code, "error", where or getattr(refused, "where", "") or what, str(refused))
-        return Source(lines=(f"def {signature}:", *raising(f"{code}: {refused}", "    ")))
-    report.extend(made.notes)
-    return made
-
-
-def _unused(setup: TrainingSetup, live: Materials) -> set[str]:
-    """Parameters that get no gradient: torch leaves them alone, whatever their group says."""
-    recording = setup.recorded()
-    if not setup.report.ok:  # what was not understood may not run again
-        return set()
-    point = replay(replace(recording, steps=recording.steps[:1]), setup.pattern, How(points=(0,))).points[0]
-    return {name for name, p in live.step.named_parameters() if name not in point.gradients}
-
-
-def _evaluated(live: Materials) -> list[str]:
-    """The outermost modules that are in eval mode while it trains."""
-    found: list[str] = []
-    for path, module in live.step.named_modules():
-        inside = any(path.startswith(f"{one}.") for one in found)
-        if path and not inside and not module.training and _matters(module):
-            found.append(path)
-    return [_spelled(path) for path in found]
-
-
-def _matters(module: torch.nn.Module) -> bool:
-    """A loss in eval mode is the same."""
-    return any(True for _ in module.parameters()) or any(type(m).__name__.startswith("Dropout") for m in module.modules())
-
-
-def _spelled(path: str) -> str:
-    first, *rest = path.split(".")
-    return first + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in rest)
-
-
-def _frozen(live: Materials, migrated: MigratedModel) -> list[str]:
-    """What model.py trains and the script does not: parameters that get no gradient."""
-    named = dict(live.step.named_parameters())
-    trained = {parameter.name for parameter in migrated.cell.trainable_params()}
-    return [
-        migrated.name_map[name]
-        for name, parameter in named.items()
-        if not parameter.requires_grad and name in migrated.name_map and migrated.name_map[name] in trained
-    ]
 
 
 def _no_model(title: str, missing: Missing) -> str:

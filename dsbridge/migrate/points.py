@@ -41,10 +41,15 @@ def _averages(point: Apart, weights: Weights) -> tuple[Arrays, Arrays]:
     if not exact.averages[1]:
         return {}, {}
     before, after = (
-        planned_averages(arrays, exact.averaged + number, exact.gradients, weights.plan)
+        planned_averages(arrays, exact.averaged + number, untrained(point), weights.plan)
         for number, arrays in enumerate(exact.averages)
     )
     return before, after
+
+
+def untrained(point: Apart) -> set[str]:
+    """Parameters that get no gradient in a step."""
+    return set(point.names.values()) - set(point.exact.gradients)
 
 
 def judge_point(report: SetupReport, word: str, number: int, point: Apart, got: Any, weights: Weights) -> None:

@@ -36,6 +36,11 @@ class Materials:
         """Each parameter's name, by identity."""
         return {id(p): name for name, p in self.step.named_parameters()}
 
+    @property
+    def averaged(self) -> dict[int, str]:
+        """The same of all that averages may be of: buffers, too."""
+        return {id(one): name for name, one in (*self.step.named_parameters(), *self.step.named_buffers())}
+
 
 def materials(recording: Recording) -> Materials:
     """Unpickle what a recording began with; rates that are set by hand are a schedule."""
@@ -188,7 +193,7 @@ def state(live: Materials) -> dict[str, Arrays]:
 
 def averages(live: Materials) -> Arrays:
     """The averages of parameters; none where none are kept."""
-    return live.averages.arrays(live.names) if live.averages else {}
+    return live.averages.arrays(live.averaged) if live.averages else {}
 
 
 def _gradients(step: torch.nn.Module) -> Arrays:

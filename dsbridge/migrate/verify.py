@@ -21,7 +21,7 @@ from dsbridge.migrate.apart import Apart, apart
 from dsbridge.migrate.averages import planned_averages
 from dsbridge.migrate.child import run_data
 from dsbridge.migrate.pattern import Pattern
-from dsbridge.migrate.points import distance, judge_point, starts
+from dsbridge.migrate.points import distance, judge_point, starts, untrained
 from dsbridge.migrate.recording import Recording, whole_data
 from dsbridge.migrate.replay import How, Run, materials, replay
 from dsbridge.migrate.runs import child, in_both_modes, job_of
@@ -181,9 +181,9 @@ def _whole(report: SetupReport, word: str, reference: Reference, got: dict[str, 
 
 
 def _averages(where: str, reference: Reference, got: dict[str, Any], weights: Weights) -> Measured:
-    trained = next(iter(reference.points.values())).exact.gradients
+    left = untrained(next(iter(reference.points.values())))
     exact, *others = (
-        {key: array for key, array in planned_averages(run.averages, 0, trained, weights.plan).items() if key != "averaged"}
+        {key: array for key, array in planned_averages(run.averages, 0, left, weights.plan).items() if key != "averaged"}
         for run in (reference.exact, reference.single, *reference.shaken)
     )
     if exact.keys() - got.keys():

@@ -51,11 +51,13 @@ def test_others_are_refused(function: Any) -> None:
         averages_source(averaged(avg_fn=function))
 
 
-def test_statistics_are_not_averaged() -> None:
-    """A network without any may say so."""
-    with pytest.raises(Unsupported, match="running_mean"):
-        averages_source(averaged(use_buffers=True))
-    assert averages_source(AveragedModel(torch.nn.Linear(1, 1), use_buffers=True)).lines
+def test_statistics_are_averaged_where_they_are_said_to_be() -> None:
+    """By a rule, or by name."""
+    made = averages_source(averaged(use_buffers=True), {"1.moving_mean": 1, "1.moving_variance": 1}, {"0.weight": 2})
+    assert made.lines[-1] == "    average = keep_averages(optimizer, statistics=statistics)"
+    assert "p.name.endswith(" in made.lines[0] or "p.ndim < 2" in made.lines[0], made.lines
+    names = {f"{number}.mean": 1 for number in range(0, 10, 2)}, {f"{number}.mean": 1 for number in range(1, 11, 2)}
+    assert "    averaged = {" in averages_source(averaged(use_buffers=True), *names).lines
 
 
 KEPT: list[tuple[int, str, tuple[str, int]]] = [(7, "net", ("train.py", 5))]
@@ -84,8 +86,8 @@ def test_a_second_one_and_one_of_another_module_are_said() -> None:
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[dsb.migrate.SetupPlan, Path]:
     """A plan with averages that have begun, verified."""
     torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
-    kept = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+    net = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.BatchNorm1d(8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+    kept = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     x = torch.randn(64, 6)
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, x.sum(1).long() % 3), batch_size=8, shuffle=True)
@@ -113,11 +115,15 @@ def test_averages_are_verified_in_both_modes(written: tuple[dsb.migrate.SetupPla
     for mode in ("PyNative", "graph"):
         assert {f"{mode}, final averages", f"{mode}, step 10 alone, averages, optimizer"} <= measured
     text = (folder / "train.py").read_text()
-    assert "average = keep_averages(optimizer, decay=0.9)" in text and text.count("        average()\n") == 1
+    assert (
+        "average = keep_averages(optimizer, decay=0.9, statistics=statistics)" in text
+        and text.count("        average()\n") == 1
+    )
 
 
 CHANGES: dict[str, Callable[[str], str]] = {
-    "another decay": lambda text: text.replace("decay=0.9)", "decay=0.91)"),
+    "another decay": lambda text: text.replace("decay=0.9,", "decay=0.91,"),
+    "statistics left out": lambda text: text.replace(", statistics=statistics)", ")"),
     "not taken": lambda text: text.replace("        average()\n", ""),
     "taken before the step": lambda text: text.replace("        average()\n", "").replace(
         "        optimizer(gradients)\n", "        average()\n        optimizer(gradients)\n"

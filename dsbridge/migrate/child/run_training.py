@@ -125,8 +125,8 @@ def _train(train: Any, live: Any, job: Job, epochs: list[list[Any]]) -> dict[str
             next(losses, None)  # what comes at the end of an epoch
             stepped = True
     made["weights"] = _weights(network)
-    means = zip(optimizer.parameters, getattr(optimizer, "averages", ()))  # noqa: B905 (none at all where none are kept)
-    made["averages"] = {f"averages.{p.name}": mean.asnumpy().copy() for p, mean in means}
+    means = zip(getattr(optimizer, "averaged_names", ()), getattr(optimizer, "averages", ()), strict=True)
+    made["averages"] = {f"averages.{name}": mean.asnumpy().copy() for name, mean in means}
     made["between"] = watched.changed if job.between else ""
     return made
 
@@ -184,7 +184,8 @@ def _gathered(optimizer: Any, key: str) -> Any:
     attribute, _, name = key.partition(".")
     held = getattr(optimizer, attribute)
     if name:
-        held = held[[parameter.name for parameter in optimizer.parameters].index(name)]
+        names = getattr(optimizer, "averaged_names", [parameter.name for parameter in optimizer.parameters])
+        held = held[names.index(name)]
     return held.asnumpy().copy()
 
 

@@ -6,14 +6,16 @@ import mindspore as ms
 from mindspore import ops
 
 
-def keep_averages(optimizer, decay=None):
+def keep_averages(optimizer, decay=None, statistics=()):
     """Keep averages of an optimizer's parameters, as torch.optim.swa_utils.AveragedModel does; they train nothing.
 
-    They are ``optimizer.averages``, in the order of its parameters, and ``average.NAME`` in checkpoints. ``decay``: what stays
-    of an average in each step; None: all steps count alike. Returns a function to be called after each step.
+    They are ``optimizer.averages``, in the order of ``optimizer.averaged_names``, and ``average.NAME`` in checkpoints.
+    ``decay``: what stays of an average in each step; None: all steps count alike. ``statistics``: other parameters that are
+    averaged. Returns a function to be called after each step.
     """
-    weights = optimizer.parameters
+    weights = ms.ParameterTuple([*optimizer.parameters, *statistics])
     averages = optimizer.averages = weights.clone(prefix="average")
+    optimizer.averaged_names = [weight.name for weight in weights]
     count = optimizer.averaged = ms.Parameter(ms.Tensor(0, ms.int32), name="averaged", requires_grad=False)
 
     def average():

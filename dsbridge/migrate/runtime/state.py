@@ -11,7 +11,8 @@ def load_optimizer(optimizer, state):
 
     Raises ``ValueError`` for what the optimizer has no place of that shape for; nothing is written then.
     """
-    places = {parameter.name: place for place, parameter in enumerate(optimizer.parameters)}
+    names = getattr(optimizer, "averaged_names", [parameter.name for parameter in optimizer.parameters])
+    places = {name: place for place, name in enumerate(names)}
     found = []
     for key, array in state.items():
         attribute, _, name = key.partition(".")
