@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
+
 from dsbridge.migrate.hand_rates import SCHEDULE, Clock, HandRates
 from dsbridge.migrate.pattern import STEP, Pattern
 from dsbridge.migrate.recording import Recording
@@ -19,7 +21,7 @@ def understand_restarts(recording: Recording, pattern: Pattern) -> None:
     if not given or len(given) != len(pattern.schedules) or pattern.scheduler_every != STEP:
         return
     scheduler = materials(recording).schedulers.get(pattern.scheduler)
-    if type(scheduler).__name__ != "CosineAnnealingWarmRestarts":
+    if not isinstance(scheduler, CosineAnnealingWarmRestarts):
         return
     epoch = _epoch(given, Clock.of(recording).length)
     if not epoch:
