@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -75,18 +76,20 @@ def test_numbers_and_calls_that_change_are_told() -> None:
     assert [code for code, _, _ in differences(steps)] in (["steps-differ"], ["numbers-change"])
 
 
-def test_a_tensor_of_the_step_before_is_told() -> None:
+@pytest.mark.parametrize(("make", "codes"), [(lambda: torch.randn(3), ["state-carried"]), (lambda: torch.arange(3.0), [])])
+def test_a_tensor_of_the_step_before_is_told(make: Any, codes: list[str]) -> None:
+    """One that is made anew, out of the tape's sight, and has the same values is a constant."""
     weight = nn.Parameter(torch.ones(3))
     steps = []
     for _ in range(2):
-        state = torch.randn(3)
+        state = make()
         tape, variables = Tape(), Variables()
         variables.tensors["state"] = state
         x = torch.randn(2, 3)
         with Recorder(tape, lambda: True):
             loss = ((x + state) * weight).sum()
         steps.append(cut(tape, loss, (x,), Place("", 0), variables))
-    assert [code for code, _, _ in differences(steps)] == ["state-carried"]
+    assert [code for code, _, _ in differences(steps)] == codes
 
 
 def test_a_value_that_decides_is_told() -> None:

@@ -45,7 +45,8 @@ class Variables:
         self.epochs = 0  # how many the script wants, where a variable says so
 
     def look(self) -> None:
-        """At all of the user's frames, innermost first."""
+        """At all of the user's frames, innermost first. Tensors that were found before may be called otherwise now."""
+        self.tensors = {}
         frame = sys._getframe(1)
         seen: set[int] = set()
         while frame is not None:

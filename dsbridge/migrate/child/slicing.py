@@ -12,6 +12,7 @@ from dsbridge.migrate.child.names import Variables, fitting, input_names, leaves
 from dsbridge.migrate.child.tape import Entry, Made, Tape, has_history
 from dsbridge.migrate.child.where import Place
 from dsbridge.migrate.forward import Operation, Program, Ref, SizeOf, at, unsized
+from dsbridge.migrate.recording import same_tensors
 
 
 @dataclass(slots=True)
@@ -260,13 +261,18 @@ def _made_in(value: Any) -> Iterator[Made]:
         yield from _made_in(value.origin)
 
 
+def _alike(first: torch.Tensor, tensor: torch.Tensor) -> bool:
+    """Whether it is one tensor, or a constant that is made anew, ``torch.LongTensor([8, 8])``, which nobody sees being made."""
+    return tensor is first or (not (has_history(tensor) or tensor.requires_grad) and same_tensors([first], [tensor]))
+
+
 def differences(slices: list[Slice]) -> list[tuple[str, Place, str]]:
     """What is not the same in all steps, with what each step found."""
     found = [finding for one in slices for finding in one.findings]
     first = slices[0].key if slices else []
     for other in slices[1:]:
         for name, tensor in other.tensors.items():
-            if slices[0].tensors.get(name) is not tensor and name in slices[0].tensors:
+            if name in slices[0].tensors and not _alike(slices[0].tensors[name], tensor):
                 text = f"{name} is another tensor in each step, and does not come out of the loader"
                 found.append(("state-carried", other.places[name], text))
         if other.key == first:
