@@ -19,14 +19,15 @@ NUDGES, NUDGE = 2, 3e-7  # how often, and how far (relative) weights are moved t
 class Apart:
     """A step in torch.
 
-    ``before``: weights; ``optimizer``: as it was before the step; ``later``: as float64 has it after the step; ``names``: of
-    both's parameters, by id; ``exact``: the step in float64; ``others``: in float32, and in float64 from weights a little away;
-    ``after``: weights after it, "exact", and "unclipped" where gradients are clipped.
+    ``before``: weights; ``optimizer``: as it was before the step; ``later``: as float64 has it after the step, with options
+    as they are and as float32 holds them; ``names``: of all their parameters, by id; ``exact``: the step in float64;
+    ``others``: in float32, and in float64 from weights a little away; ``after``: weights after it, "exact", and "unclipped"
+    where gradients are clipped.
     """
 
     before: Arrays
     optimizer: Any
-    later: Any
+    later: tuple[Any, Any]
     names: dict[int, str]
     exact: Point
     others: list[Point]
@@ -50,23 +51,26 @@ def apart(recording: Recording, point: Point, number: int) -> Apart:
     live = materials(recording)
     _put(live, point, torch.float32)
     exact, later = _again(recording, point, number, torch.float64)
+    _, single = _again(recording, point, number, torch.float64, rounded=True)
     others = [point, *(_again(recording, point, number, torch.float64, seed)[0] for seed in range(1, NUDGES + 1))]
     after = {"exact": exact.after}
     if recording.steps[number].clips:
         after["unclipped"] = _again(recording, point, number, torch.float64, clipped=False)[0].after
-    return Apart(point.before, live.optimizer, later.optimizer, {**live.names, **later.names}, exact, others, after)
+    names = {**live.names, **later.names, **single.names}
+    return Apart(point.before, live.optimizer, (later.optimizer, single.optimizer), names, exact, others, after)
 
 
 def _again(
-    recording: Recording, point: Point, number: int, dtype: torch.dtype, seed: int = 0, clipped: bool = True
-) -> tuple[Point, Materials]:
+    recording: Recording, point: Point, number: int, dtype: torch.dtype, seed: int = 0, clipped: bool = True,
+    rounded: bool = False,
+) -> tuple[Point, Materials]:  # fmt: skip
     live = materials(recording)
     _put(live, point, dtype)
     if seed:
         oracle.shake(live.step, NUDGE, seed)
     oracle.no_depth(live.step)
     for group, options in zip(live.optimizer.param_groups, point.options, strict=True):
-        group.update({key: value for key, value in options.items() if key in group})
+        group.update({key: _single(value) if rounded else value for key, value in options.items() if key in group})
     step = recording.steps[number] if clipped else replace(recording.steps[number], clips=[])
     run = Run()
     mode = oracle.NoDropout(wide=dtype is torch.float64)
@@ -74,6 +78,13 @@ def _again(
         live.optimizer.zero_grad()
         one_step(live, step, number, How(dtype, points=(number,)), run)
     return run.points[number], live
+
+
+def _single(option: Any) -> Any:
+    """An option as float32 holds it: of 1 - beta2, that is a part in 1e5."""
+    if isinstance(option, tuple):
+        return tuple(map(_single, option))
+    return float(np.float32(option)) if isinstance(option, float) else option
 
 
 def _put(live: Materials, point: Point, dtype: torch.dtype) -> None:

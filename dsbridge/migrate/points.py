@@ -24,7 +24,7 @@ def starts(report: SetupReport, recording: Recording, points: dict[int, Apart], 
     for number, point in points.items():
         try:
             before, after = (
-                planned_state(optimizer, point.names, weights.plan) for optimizer in (point.optimizer, point.later)
+                planned_state(optimizer, point.names, weights.plan) for optimizer in (point.optimizer, point.later[0])
             )
             means = _averages(point, weights)
         except DsbridgeError as refused:
@@ -65,10 +65,11 @@ def judge_point(report: SetupReport, word: str, number: int, point: Apart, got: 
     held = {name: array for name, array in exact.items() if name in got["gradients"]}
     report.judge("gradient", where, distance(held, got["gradients"]), point.off("gradients"))
     _judge_step(report, where, point, got["after"], weights)
-    state = planned_state(point.later, point.names, weights.plan)
-    for attribute in sorted({key.partition(".")[0] for key in state}):
-        expected = {key: array for key, array in state.items() if key.partition(".")[0] == attribute}
-        report.judge("optimizer", f"{where}, {attribute}", distance(expected, got["state"]), point.off_state())
+    states = [planned_state(optimizer, point.names, weights.plan) for optimizer in point.later]
+    for attribute in sorted({key.partition(".")[0] for key in states[0]}):
+        expected = ({key: array for key, array in one.items() if key.partition(".")[0] == attribute} for one in states)
+        error = min(distance(one, got["state"]) for one in expected)
+        report.judge("optimizer", f"{where}, {attribute}", error, point.off_state())
     before, after = _averages(point, weights)
     if after:
         report.judge("optimizer", f"{where}, averages", _moved(before, after, got["state"]), point.off("averages"))
