@@ -20,10 +20,11 @@ import torch
 from dsbridge.migrate.apart import Apart, apart
 from dsbridge.migrate.averages import planned_averages
 from dsbridge.migrate.child import run_data
+from dsbridge.migrate.job import Start
 from dsbridge.migrate.pattern import Pattern
 from dsbridge.migrate.points import distance, judge_point, starts, untrained
 from dsbridge.migrate.recording import Recording, whole_data
-from dsbridge.migrate.replay import How, Run, materials, replay
+from dsbridge.migrate.replay import Arrays, How, Run, materials, replay
 from dsbridge.migrate.runs import child, in_both_modes, job_of
 from dsbridge.migrate.setup_report import SetupReport
 from dsbridge.migrate.stepwise import every_step
@@ -68,6 +69,8 @@ def verify(folder: Path, recording: Recording, pattern: Pattern, migrated: Migra
             report.add("forward-fails", "error", word, result)
             continue
         report.losses[word] = result["losses"]
+        if 0 in begins:
+            _begun(report, word, begins[0], result["begun_state"])
         for number in begins:
             judge_point(report, word, number, reference.points[number], result["points"].get(number), weights)
         _rates(report, word, recording, result["rates"])
@@ -140,6 +143,14 @@ def _difference(a: Any, b: Any) -> str:
     return (
         f"values are others than the script's (the largest difference is {np.abs(a.astype(float) - b.astype(float)).max():.3g})"
     )
+
+
+def _begun(report: SetupReport, word: str, start: Start, got: Arrays) -> None:
+    """Steps that are right one by one are a right training only if the first one begins with torch's state."""
+    other = [key for key, array in start.optimizer.items() if not np.array_equal(np.asarray(array, got[key].dtype), got[key])]
+    if other:
+        text = f"the optimizer begins with another state than torch's: {', '.join(other[:3])}"
+        report.add("optimizer-differs", "error", f"{word}, step 1", text)
 
 
 def _rates(report: SetupReport, word: str, recording: Recording, rates: list[list[float]]) -> None:

@@ -108,6 +108,7 @@ def _train(train: Any, live: Any, job: Job, epochs: list[list[Any]]) -> dict[str
     gradients_of = ms.jit(gradients_of) if job.graph else gradients_of
     watched = Between(train_step, _kept(network, optimizer)) if job.between else train_step
     made["begun"] = _weights(network) if job.between else {}
+    made["begun_state"] = {key: _gathered(optimizer, key) for key in job.starts[0].optimizer} if 0 in job.starts else {}
     for number, micros in enumerate(epochs):
         ends = number + 1 < len(epochs) or job.ended
         losses = train.epoch_of(_tensors(micros), len(micros) if ends else None, watched, scheduler)
