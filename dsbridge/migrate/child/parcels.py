@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pickle
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import cloudpickle
 import torch
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from dsbridge.migrate.child.slicing import Slice
 from dsbridge.migrate.child.where import is_users
@@ -68,23 +70,36 @@ def start(
     """Everything that trains, with buffers as they were before the first forward; or why it cannot be pickled."""
     now = [(live, live.detach().clone()) for live, _ in buffers.values()]
     _write(buffers.values())
-    hooks = optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks
     try:
-        return by_value(
-            {
-                "program": step.program,
-                "modules": step.modules,
-                "tensors": step.tensors,
-                "optimizer": optimizer,
-                "schedulers": {id(one): one for one in schedulers},
-                "averages": averages,
-            }
-        )
+        with _unhooked():
+            return by_value(
+                {
+                    "program": step.program,
+                    "modules": step.modules,
+                    "tensors": step.tensors,
+                    "optimizer": optimizer,
+                    "schedulers": {id(one): one for one in schedulers},
+                    "averages": averages,
+                }
+            )
     except Exception as exc:
         return f"{type(exc).__name__}: {exc}"
     finally:
         _write(now)
-        optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks = hooks
+
+
+@contextlib.contextmanager
+def _unhooked() -> Iterator[None]:
+    """Without our hooks on optimizers: the step of a class of the script's own holds torch's table of them."""
+    tables = _global_optimizer_pre_hooks, _global_optimizer_post_hooks
+    held = [dict(table) for table in tables]
+    for table in tables:
+        table.clear()
+    try:
+        yield
+    finally:
+        for table, hooks in zip(tables, held, strict=True):
+            table.update(hooks)
 
 
 def _write(pairs: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> None:
