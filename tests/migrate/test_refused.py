@@ -47,7 +47,7 @@ def line_of(path: Path) -> int:
 def test_what_cannot_be_moved_is_said_and_stops_the_files(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = CANNOT / f"{name}.py"
-    plan = dsb.migrate.plan(dsb.migrate.capture(path, steps=12))
+    plan = dsb.migrate.plan(dsb.migrate.capture(path, steps=24))
     errors = [one for one in plan.report if one.severity == "error"]
     assert {one.code for one in errors} & EXPECTED[name], str(plan.report)
     if name != "library_op":  # a registered operation keeps the script's objects from being pickled
