@@ -64,15 +64,24 @@ def judge_point(report: SetupReport, word: str, number: int, point: Apart, got: 
     exact = {by_name.get(path, path): array for path, array in weights.by_path(point.exact.gradients).items()}
     held = {name: array for name, array in exact.items() if name in got["gradients"]}
     report.judge("gradient", where, distance(held, got["gradients"]), point.off("gradients"))
-    _judge_step(report, where, point, got["after"], weights)
-    states = [planned_state(optimizer, point.names, weights.plan) for optimizer in point.later]
-    for attribute in sorted({key.partition(".")[0] for key in states[0]}):
-        expected = ({key: array for key, array in one.items() if key.partition(".")[0] == attribute} for one in states)
-        error = min(distance(one, got["state"]) for one in expected)
-        report.judge("optimizer", f"{where}, {attribute}", error, point.off_state())
+    gathered = _gathered(where, point, got["state"], weights)
+    _judge_step(report, where, point, got["after"], weights, not gathered or not all(one.fine for one in gathered))
+    for one in gathered:
+        report.take("optimizer", where, one)
     before, after = _averages(point, weights)
     if after:
         report.judge("optimizer", f"{where}, averages", _moved(before, after, got["state"]), point.off("averages"))
+
+
+def _gathered(where: str, point: Apart, got: dict[str, Any], weights: Weights) -> list[Measured]:
+    """How far each kind of state is off after the step."""
+    states = [planned_state(optimizer, point.names, weights.plan) for optimizer in point.later]
+    found = []
+    for attribute in sorted({key.partition(".")[0] for key in states[0]}):
+        expected = ({key: array for key, array in one.items() if key.partition(".")[0] == attribute} for one in states)
+        error = min(distance(one, got) for one in expected)
+        found.append(Measured(f"{where}, {attribute}, optimizer", error, point.off_state()))
+    return found
 
 
 def distance(expected: dict[str, Any], got: dict[str, Any]) -> float:
@@ -82,17 +91,18 @@ def distance(expected: dict[str, Any], got: dict[str, Any]) -> float:
     return float(np.sqrt(off / size)) if size else float(np.sqrt(off))
 
 
-def _judge_step(report: SetupReport, where: str, point: Apart, got: dict[str, Any], weights: Weights) -> None:
+def _judge_step(
+    report: SetupReport, where: str, point: Apart, got: dict[str, Any], weights: Weights, other_gradient: bool
+) -> None:
+    """``other_gradient``: whether the optimizer gathered something else as well, as it does of a gradient clipped otherwise."""
     after = {what: weights.by_path(arrays) for what, arrays in point.after.items()}
     begun = weights.by_path(point.before)
     error = _moved(begun, after["exact"], got)
     measured = Measured(f"{where}, optimizer", error, point.off("after"))
-    report.measured.append(measured)
-    if not measured.fine:
-        unclipped = "unclipped" in after and _moved(begun, after["unclipped"], got) < 0.1 * error
-        clipping = unclipped or ("unclipped" in after and _scaled(begun, after["exact"], got))
-        stage = "clipping" if clipping else "optimizer"
-        report.add(f"{stage}-differs", "error", where, f"the step that weights take: {measured}")
+    clipping = "unclipped" in after and (
+        _moved(begun, after["unclipped"], got) < 0.1 * error or (other_gradient and _between(after, got))
+    )
+    report.take("clipping" if clipping else "optimizer", where, measured, "the step that weights take: ")
 
 
 def _moved(begun: dict[str, Any], expected: dict[str, Any], got: dict[str, Any]) -> float:
@@ -102,9 +112,12 @@ def _moved(begun: dict[str, Any], expected: dict[str, Any], got: dict[str, Any])
     return distance(steps, taken)
 
 
-def _scaled(begun: dict[str, Any], expected: dict[str, Any], got: dict[str, Any]) -> bool:
-    """Whether the step is the right one but for one factor: a limit that is another."""
-    a = np.concatenate([(array.astype(np.float64) - begun[key]).ravel() for key, array in expected.items() if key in got])
-    b = np.concatenate([(np.asarray(got[key], np.float64) - begun[key]).ravel() for key in expected if key in got])
-    size = float(np.dot(a, a))
-    return bool(size and relative(b, a * (float(np.dot(a, b)) / size)) < 1e-3)
+def _between(after: dict[str, Arrays], got: dict[str, Any]) -> bool:
+    """Whether a step is off in the direction of the one without clipping: by a limit that is another."""
+    exact, unclipped, taken = (
+        np.concatenate([np.asarray(one[key], np.float64).ravel() for key in after["exact"] if key in got])
+        for one in (after["exact"], after["unclipped"], got)
+    )
+    off, way = taken - exact, unclipped - exact
+    size = float(np.dot(way, way))
+    return bool(size and relative(off, way * (float(np.dot(off, way)) / size)) < 1e-3)

@@ -35,10 +35,13 @@ class SetupReport(Report):
 
     def judge(self, stage: str, where: str, error: float, yardstick: float) -> None:
         """Note a figure; one that is too large is a finding of its stage."""
-        measured = Measured(f"{where}, {stage}", error, yardstick)
+        self.take(stage, where, Measured(f"{where}, {stage}", error, yardstick))
+
+    def take(self, stage: str, where: str, measured: Measured, said: str = "") -> None:
+        """The same of a figure that is at hand; ``said``: what it is of."""
         self.measured.append(measured)
         if not measured.fine:
-            self.add(f"{stage}-differs", "error", where, str(measured))
+            self.add(f"{stage}-differs", "error", where, f"{said}{measured}")
 
     def __str__(self) -> str:
         stage = f"differs first in: {self.stage}\n" if self.stage else ""
