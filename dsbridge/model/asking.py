@@ -16,6 +16,13 @@ ASKING = {
     *("can_cast", "result_type", "promote_types", "finfo", "iinfo", "broadcast_shapes", "is_grad_enabled", "__get__"),
 }
 READING = {"item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__", "__contains__", "equal", "allclose"}
+# calls that give something else each time, whatever they are given
+RANDOM = {
+    *("rand", "rand_like", "randn", "randn_like", "randint", "randint_like", "randperm", "normal", "poisson", "multinomial"),
+    *("bernoulli", "bernoulli_", "cauchy_", "exponential_", "geometric_", "log_normal_", "normal_", "random_", "uniform_"),
+    *("dropout", "dropout_", "dropout1d", "dropout2d", "dropout3d", "feature_dropout", "alpha_dropout", "alpha_dropout_"),
+    *("feature_alpha_dropout", "native_dropout", "rrelu", "rrelu_", "gumbel_softmax", "binomial"),
+}
 
 
 def short_name(func: Any) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from math import prod
 from typing import Any
 
@@ -185,7 +186,8 @@ class Frame:
         if isinstance(value, (tuple, list)):
             self.positions = [n for n, one in enumerate(value) if any(one is leaf for leaf in found)]
         self.outputs = [self.lookup(one, last, "return") if isinstance(one, torch.Tensor) else one.node for one in found]
-        if isinstance(value, Mapping) or (isinstance(value, tuple) and any(isinstance(one, (tuple, list)) for one in value)):
+        nested = isinstance(value, tuple) and any(isinstance(one, (tuple, list)) for one in value)
+        if nested or isinstance(value, dict) or is_dataclass(value):
             self.names = [type(value).__name__, *_names(value)]
         read = {id(node) for node in closure(nodes_in(self.outputs))}
         self.nodes = [node for node in self.nodes if id(node) in read]  # a counter that counts in train mode is nobody's input
@@ -204,9 +206,9 @@ def swapped(value: Any, now: Mapping[int, Any]) -> Any:
         return now[id(value)]
     if not any(id(leaf) in now for leaf in leaves(value)):
         return value
-    if isinstance(value, dict):
-        return _rebuilt(value, {key: swapped(one, now) for key, one in value.items()})
-    return _rebuilt(value, [swapped(one, now) for one in value])
+    if isinstance(value, (tuple, list)):
+        return _rebuilt(value, [swapped(one, now) for one in value])
+    return _rebuilt(value, {key: swapped(one, now) for key, one in _items(value)})
 
 
 def _whole(parts: list[Value]) -> Node | None:
@@ -233,12 +235,19 @@ def leaves(value: Any) -> Iterator[Any]:
     """Tensors and traced numbers in nested containers, in order."""
     if isinstance(value, (torch.Tensor, TracedInt, TracedFloat)):
         yield value
-    elif isinstance(value, dict):
-        for one in value.values():
+    else:
+        for _, one in _items(value):
             yield from leaves(one)
+
+
+def _items(value: Any) -> Iterator[tuple[Any, Any]]:
+    """What a container holds, with its keys, places, or a dataclass's fields."""
+    if isinstance(value, dict):
+        yield from value.items()
     elif isinstance(value, (tuple, list)):
-        for one in value:
-            yield from leaves(one)
+        yield from enumerate(value)
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield from ((held.name, getattr(value, held.name)) for held in fields(value))
 
 
 def equal(one: Any, other: Any) -> bool:
@@ -256,9 +265,8 @@ def _names(value: Any, path: str = "") -> Iterator[str]:
     """The path of each tensor in nested containers, in the order of ``leaves``."""
     if isinstance(value, torch.Tensor):
         yield path
-    elif isinstance(value, (Mapping, tuple, list)):
-        items = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for key, one in items:
+    else:
+        for key, one in _items(value):
             yield from _names(one, f"{path}.{key}" if path else str(key))
 
 
@@ -268,6 +276,11 @@ def _bare(value: Any) -> int | float:
 
 def _rebuilt(before: Any, now: Any) -> Any:
     """A container of the same class, where its class allows."""
+    if is_dataclass(before) and not isinstance(before, dict):
+        made = copy.copy(before)
+        for name, value in now.items():
+            object.__setattr__(made, name, value)  # it may be frozen
+        return made
     if isinstance(before, dict):
         return now if type(before) is dict else _copied(before, now)
     if isinstance(before, tuple) and hasattr(before, "_fields"):

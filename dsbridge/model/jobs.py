@@ -18,7 +18,7 @@ import torch
 
 GRAPH, PYNATIVE = 0, 1
 MODES = ((PYNATIVE, "PyNative"), (GRAPH, "graph"))
-TIMEOUT_S = 600
+TIMEOUT_S, A_RUN_S = 600, 30  # guards against hanging: of a process, and for each run of a job that is repeated
 RUN = Path(__file__).parent / "child" / "run_cell.py"  # run, not imported: it imports MindSpore
 
 
@@ -70,8 +70,9 @@ def _laid_out(value: Any, tensors: list[Any]) -> Any:
     return {"": value}
 
 
-def run_jobs(jobs: Sequence[Job], mode: int, timeout_s: float = TIMEOUT_S) -> list[dict[str, Any] | str]:
+def run_jobs(jobs: Sequence[Job], mode: int) -> list[dict[str, Any] | str]:
     """The results by name, or the text of an error, of jobs that run one after the other in one process."""
+    timeout_s = TIMEOUT_S + A_RUN_S * sum(job.repeat for job in jobs)
     with tempfile.TemporaryDirectory(prefix="dsbridge-verify-") as folder:
         files = [job.save(Path(folder), number, mode) for number, job in enumerate(jobs)]
         command = [sys.executable, str(RUN), *(str(file) for pair in files for file in pair)]
@@ -84,7 +85,7 @@ def run_jobs(jobs: Sequence[Job], mode: int, timeout_s: float = TIMEOUT_S) -> li
                 last = [line for line in child.stderr.splitlines() if line.strip()][-1:]
                 ended = f"the process ended with exit code {child.returncode}: {' '.join(last)[:500]}"
         except subprocess.TimeoutExpired:
-            ended = f"no result within {timeout_s:.0f} s"
+            ended = f"no result within {timeout_s} s"
         return [_result(path, ended) for _, path in files]
 
 

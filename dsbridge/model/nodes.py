@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from dsbridge.model.asking import RANDOM
+
 INPUT, CALL, MODULE, STATE, ITEM, SIZE, NUMBER, ARITHMETIC = (
     "input", "call", "module", "state", "item", "size", "number", "arithmetic",
 )  # fmt: skip
@@ -94,6 +96,17 @@ def closure(nodes: Iterable[Node]) -> Iterator[Node]:
             seen.add(id(node))
             yield node
             waiting += node.inputs()
+
+
+def fixed(node: Node) -> bool:
+    """Whether a value hangs on sizes and settings only: on no input, no state, nothing random.
+
+    >>> fixed(Node(CALL, "ones", (Node(SIZE, 0, (Node(INPUT, "x"),)),))), fixed(Node(CALL, "rand", (3,)))
+    (True, False)
+    """
+    if node.op in (CALL, ITEM, ARITHMETIC):
+        return node.target not in RANDOM and all(map(fixed, node.inputs()))
+    return node.op in (SIZE, NUMBER)
 
 
 def plain(value: Any) -> Any:

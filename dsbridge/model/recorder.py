@@ -16,13 +16,14 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from dsbridge.errors import Unsupported
-from dsbridge.model.asking import ASKING, READING, short_name
+from dsbridge.model.asking import ASKING, RANDOM, READING, short_name
 from dsbridge.model.calls import each, named, positional
 from dsbridge.model.copies import copied
+from dsbridge.model.dice import Dice
 from dsbridge.model.frames import Frame, equal, leaves, swapped
 from dsbridge.model.hooks import no_engine, refuse_hooking, refuse_hooks
 from dsbridge.model.kept import COUNTER, Kept, Writes, named_state, refuse_counters
-from dsbridge.model.nodes import CALL, MODULE, NUMBER, SIZE, Node, Place, TracedInt, plain, traced
+from dsbridge.model.nodes import CALL, MODULE, NUMBER, SIZE, Node, Place, TracedInt, closure, fixed, plain, traced
 from dsbridge.model.patches import autograd_functions, masks_as_given
 from dsbridge.model.recording import Recording
 from dsbridge.model.source import Places, lost, statement
@@ -124,10 +125,12 @@ class Recorder(TorchFunctionMode):
                     each(signature, name, value, passed.__setitem__)
                 node.args, node.kwargs = tuple(passed[name] for name in frame.arguments), {}
             self._frames.append(frame)
+            dice = Dice()
             try:
                 result = forward(*positional(signature, bound, len(args)), **named(bound, kwargs))
             finally:
                 self._frames.pop()
+            dice.refuse(path, module)
             found = frame.finish(result, numbers=outer is not None)
             tensors = [one for one in found if isinstance(one, torch.Tensor)]
             self.recording.frames.setdefault(path, []).append(frame)
@@ -253,13 +256,11 @@ class Recorder(TorchFunctionMode):
         for tensor in leaves((args, kwargs)):
             if isinstance(tensor, torch.Tensor):
                 node = frame.lookup(tensor, place, name)
-                if not _is_fixed(node):
-                    raise Unsupported(
-                        frame.path,
-                        name,
-                        str(place),
-                        "Python code looks at a tensor's values, which are others for other inputs",
-                    )
+                if not fixed(node):
+                    chance = any(one.op == CALL and one.target in RANDOM for one in closure([node]))
+                    others = "each time" if chance else "for other inputs"
+                    text = f"Python code looks at a tensor's values, which are others {others}"
+                    raise Unsupported(frame.path, name, str(place), text)
         return func(*plain(args), **plain(kwargs))
 
     # ---- tensors
@@ -315,10 +316,3 @@ def record(
 def _requires_grad(tensor: torch.Tensor) -> bool:
     with torch._C.DisableTorchFunction():
         return bool(tensor.requires_grad)
-
-
-def _is_fixed(node: Node) -> bool:
-    """Whether a node's value depends on no input and no state."""
-    if node.op == CALL:
-        return all(_is_fixed(one) for one in node.inputs())
-    return node.op in (SIZE, NUMBER)

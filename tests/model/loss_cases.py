@@ -221,6 +221,11 @@ def _margins() -> Cases:
     found |= _each(
         F.ctc_loss, sounds.log_softmax(2), words.int() - 1, torch.tensor([10, 8, 10]), torch.tensor([3, 2, 1]), blank=4
     )
+    repeated, flat = torch.tensor([[1, 2, 3], [2, 2, 4], [3, 1, 1]]), torch.tensor([1, 2, 3, 2, 2, 3])
+    sizes, short = torch.tensor([3, 2, 1]), torch.tensor([10, 2, 6])  # 2 2 takes three steps
+    for targets in (repeated, flat):
+        found |= _each(F.ctc_loss, sounds.log_softmax(2), targets, short, sizes, zero_infinity=True)
+    found |= _each(F.ctc_loss, sounds.log_softmax(2), flat, torch.tensor([10, 3, 6]), sizes)
     return found | {
         "ctc_loss of logits": (lambda a, t: F.ctc_loss(a.log_softmax(2), t, (a.shape[0],) * 3, (3, 2, 1)), (sounds, words)),
         "cosine_embedding_loss of zeros": (
@@ -326,12 +331,6 @@ REFUSED: Cases = {
     ),
     "reductions by number": (lambda a, b: torch.kl_div(a, b, reduction=2), (logits, other)),
     "targets of another rank": (lambda a, i: F.multi_margin_loss(a, i), (logits[0], labels[:1])),
-    "sounds shorter than words": (
-        lambda a, t: F.ctc_loss(a, t, (10, 2, 6), (3, 3, 1), zero_infinity=True), (sounds.log_softmax(2), words),
-    ),
-    "words one after the other": (
-        lambda a, t: F.ctc_loss(a, t.reshape(-1), (10, 8, 6), (3, 3, 3)), (sounds.log_softmax(2), words),
-    ),
     "weighted differences": (lambda a, b: F.l1_loss(a, b, weight=a.abs()), (logits, other)),
     "another order of triplets": (lambda a, b, c: F.triplet_margin_loss(a, b, c, p=3), (logits, other, third)),
 }  # fmt: skip

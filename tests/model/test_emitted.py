@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,45 @@ def test_states_keep_their_names_and_what_is_laid_out_is_said() -> None:
     assert "out, (h, c) = self.decoder(" in made.source
     (finding,) = [one for one in made.report if one.code == "outputs-named"]
     assert finding.message == "forward returns tuple, the cell a tuple: (0, 1.0, 1.1)"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What models of many repositories return."""
+
+    scores: torch.Tensor
+    hidden: tuple[torch.Tensor, ...]
+    loss: torch.Tensor | None = None
+
+
+class Scorer(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(4, 6), torch.nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> Scored:
+        hidden = self.first(x).tanh()
+        return Scored(self.second(hidden), (hidden, x))
+
+
+class Scoring(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scorer = Scorer()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.scorer(x)
+        return out.scores.sum(1) + out.hidden[0].mean(1)
+
+
+def test_dataclasses_are_returned_as_tuples() -> None:
+    """By a module inside of another, and by the model itself; the first look compares the values."""
+    inside = dsb.model.convert(Scoring(), torch.randn(2, 4))
+    assert inside.report.ok, inside.report
+    outside = dsb.model.convert(Scorer(), torch.randn(2, 4))
+    (finding,) = [one for one in outside.report if one.code == "outputs-named"]
+    assert finding.message == "forward returns Scored, the cell a tuple: (scores, hidden.0, hidden.1)"
+    assert outside.report.ok, outside.report
 
 
 @pytest.mark.slow

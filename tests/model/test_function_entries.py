@@ -389,6 +389,8 @@ REFUSED: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
     "sparse embedding": (lambda i, w: F.embedding(i, w, sparse=True), (whole, torch.randn(5, 3))),
     "values in Python": (lambda a: a * 2 if a.sum() > 0 else a, (x,)),
     "item": (lambda a: a * a.max().item(), (x,)),
+    "chance in Python": (lambda a: a * 2 if torch.rand(1) < 0.5 else a, (x,)),
+    "chance in Python by dropout": (lambda a: a * F.dropout(torch.ones(1)).item(), (x,)),
     "unknown": (lambda a: torch.special.i0(a), (x,)),
     "p-norm": (lambda a: a.norm(p=3), (x,)),
     "bits": (lambda i: i & 1, (whole,)),

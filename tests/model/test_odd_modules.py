@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import random
 from typing import Any
 
 import pytest
@@ -48,18 +48,25 @@ class Scripted(Net):
         return self.child(self.linear(x))
 
 
-@dataclass
 class Output:
-    """What a model may return."""
+    """What a model may return, but no dataclass."""
 
-    logits: Any
+    def __init__(self, logits: Any) -> None:
+        self.logits = logits
 
 
-class ReturnsADataclass(Net):
-    """Of tensors."""
+class ReturnsAnObject(Net):
+    """That holds tensors."""
 
     def forward(self, x: Any) -> Any:
         return Output(self.linear(x))
+
+
+class ThrowsDice(Net):
+    """As structured dropout of a layer does."""
+
+    def forward(self, x: Any) -> Any:
+        return self.linear(x) if random.random() < 0.5 else x * 1
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
@@ -68,8 +75,9 @@ class ReturnsADataclass(Net):
     [
         (MakesParameter, "trains and is nobody's"),
         (Maps, "vmap"),
+        (ThrowsDice, "Python's or numpy's random.*test_odd_modules.py:"),
         (Scripted, "its forward is compiled"),
-        (ReturnsADataclass, r"no tensor but Output .*test_odd_modules\.py:\d+"),
+        (ReturnsAnObject, r"no tensor but Output .*test_odd_modules\.py:\d+"),
     ],
 )
 def test_what_cannot_be_followed_is_refused(cls: type[nn.Module], said: str) -> None:

@@ -26,7 +26,23 @@ twice = torch.tensor([[0, 0], [2, 2], [4, 1], [0, 2]])
 zeros = torch.tensor([[0.0, 0, 0, 0, 0], [1, -1, 0, 2, 3], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]])
 segments, classes = _normal(2, 5, 3, 3), torch.randint(0, 5, (2, 3, 3), generator=made)
 
+
+def nt_xent(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """SimCLR's loss: masks that hang on sizes only."""
+    both = F.normalize(torch.cat([a, b]), dim=1)
+    own = torch.eye(2 * len(a), dtype=torch.bool)
+    same = torch.cat([torch.arange(len(a))] * 2)
+    pairs = (same.unsqueeze(0) == same.unsqueeze(1))[~own].view(len(own), -1)
+    near = (both @ both.T)[~own].view(len(own), -1)
+    logits = torch.cat([near[pairs].view(len(own), -1), near[~pairs].view(len(own), -1)], dim=1)
+    return F.cross_entropy(logits / 0.5, torch.zeros(len(own), dtype=torch.long))
+
+
 GATHERING: Cases = {
+    "masks that hang on sizes": (nt_xent, (x, y)),
+    "a triangle's elements": (lambda a: a[torch.ones(a.shape, dtype=torch.bool).triu(1)].exp(), (square,)),
+    "rows by a mask": (lambda a: a[torch.arange(a.shape[0]) % 2 == 0] * 2, (x,)),
+    "squeezed without an axis": (lambda a: a[:, :1].squeeze().exp() + a.unsqueeze(0)[..., 1:2].squeeze(), (x,)),
     "picked by gather": (lambda a, i: -a.log_softmax(-1).gather(1, i.unsqueeze(1)).squeeze(1), (x, i)),
     "picked by an index": (lambda a, i: -a.log_softmax(-1)[torch.arange(4), i], (x, i)),
     "topk with indices": (lambda a: a.topk(3, 1), (x,)),

@@ -9,19 +9,19 @@ import torch
 from dsbridge.model.code import Code, call, code
 from dsbridge.model.construct import Refused
 from dsbridge.model.functions.registry import function
-from dsbridge.model.nodes import Node, plain
+from dsbridge.model.nodes import Node, fixed, plain
 
 
 @function("getitem")
 def getitem(x: Any, index: Any) -> Code:
-    """Whole numbers, slices, None, ``...``, tensors of whole numbers.
+    """Whole numbers, slices, None, ``...``, tensors of whole numbers; masks that hang on sizes only.
 
     The gradient of a slice with a step crashes in MindSpore: a helper gathers along that axis, before all other indices.
     """
     parts = index if isinstance(index, tuple) else (index,)
     for part in parts:
-        if isinstance(part, Node) and part.shape is not None and part.dtype == torch.bool:
-            raise Refused("a mask as an index: the shape depends on the values")
+        if isinstance(part, Node) and part.shape is not None and part.dtype == torch.bool and not fixed(part):
+            raise Refused("a mask of values as an index: the shape depends on them")
     rest = list(parts)
     for number, part in enumerate(parts):
         if isinstance(part, slice) and plain(part.step) not in (None, 1):

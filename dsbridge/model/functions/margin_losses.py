@@ -98,14 +98,22 @@ def ctc_loss(
     blank: Any = 0,
     zero_infinity: bool = False,
 ) -> Code:
-    """Of a batch with targets in rows. Where an input is too short for its target MindSpore stops, and torch's is infinite."""
+    """Of a batch; targets one after the other are laid in rows.
+
+    Where an input is too short for its target MindSpore stops, and torch's is infinite, or 0 with zero_infinity: a helper.
+    """
+    if x.ndim != BATCHED:
+        raise Refused(f"{x.ndim}-d inputs: a batch only")
+    dtype = targets.dtype
+    before, after = (_of_dtype(one, dtype) for one in (input_lengths, target_lengths))
+    rows = targets if targets.ndim == BATCHED - 1 else call("in_rows", targets, after)
     if zero_infinity:
-        raise Refused("zero_infinity=True: MindSpore stops at an input that is too short for its target")
-    if x.ndim != BATCHED or targets.ndim != BATCHED - 1:
-        raise Refused(f"{x.ndim}-d inputs and {targets.ndim}-d targets: a batch with targets in rows only")
-    lengths = [_of_dtype(one, targets.dtype) for one in (input_lengths, target_lengths)]
+        values = call("finite_ctc_loss", x, rows, before, after, blank=unless(blank, 0))
+        if reduction == "mean":
+            values = code("v / ops.clamp(n, min=1).astype(x.dtype)", v=values, n=after, x=x)
+        return reduced(values, reduction)
     losses = call(
-        "ops.ctc_loss", x, targets, *lengths, blank=unless(blank, 0), reduction=unless(reduction, "mean")
+        "ops.ctc_loss", x, rows, before, after, blank=unless(blank, 0), reduction=unless(reduction, "mean")
     )  # (losses, logarithms of paths)
     return code("l[0]", l=losses)
 

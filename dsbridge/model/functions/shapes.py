@@ -124,10 +124,13 @@ def movedim(x: Any, source: Any, destination: Any) -> Code:
 
 @function("squeeze")
 def squeeze(x: Any, *dim: Any) -> Code:
-    """With an axis that may be longer than 1 for other inputs, nothing is what torch does; MindSpore refuses."""
+    """With an axis that may be longer than 1 for other inputs, nothing is what torch does; MindSpore refuses.
+
+    Without one both look at the sizes when it runs: a batch of one loses that axis, too.
+    """
     axes = shape_of(dim)
     if not axes:
-        raise Refused("squeeze without an axis depends on every size")
+        return code("x.squeeze()", x=x)
     kept = [axis for axis in axes if x.shape[plain(axis)] == 1]
     if not kept:
         return code("x", x=x)

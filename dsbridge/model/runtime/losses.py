@@ -81,3 +81,19 @@ def multilabel_margin_loss(x, target):
     other = ops.logical_not(ops.any(hits, -2, True))
     over = ops.relu(1.0 - ops.gather_elements(x, -1, index).unsqueeze(-1) + x.unsqueeze(-2))
     return over.masked_fill(ops.logical_not(ops.logical_and(listed, other)), 0.0).sum((-2, -1)) / classes
+
+
+def in_rows(targets, lengths):
+    """Targets that lie one after the other, a row for each; what is behind a row's length counts for nothing."""
+    places = (ops.cumsum(lengths, 0) - lengths).unsqueeze(-1) + ops.arange(targets.shape[0]).astype(lengths.dtype)
+    return ops.gather(targets, ops.clamp(places, max=targets.shape[0] - 1), 0)
+
+
+def finite_ctc_loss(log_probability, targets, input_lengths, target_lengths, blank=0):
+    """Each sample's, 0 where the input is too short for its target (zero_infinity=True), at which MindSpore's stops."""
+    inside = ops.arange(1, targets.shape[1]).astype(target_lengths.dtype) < target_lengths.unsqueeze(-1)
+    repeated = ops.logical_and(targets[:, 1:] == targets[:, :-1], inside)
+    fits = input_lengths >= target_lengths + repeated.astype(target_lengths.dtype).sum(-1)
+    taken = ops.where(fits, target_lengths, ops.zeros_like(target_lengths))
+    losses = ops.ctc_loss(log_probability, targets, input_lengths, taken, blank=blank, reduction="none")[0]
+    return losses.masked_fill(ops.logical_not(fits), 0.0)
