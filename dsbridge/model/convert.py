@@ -35,10 +35,7 @@ _NUMBERS = itertools.count()
 
 @dataclass(slots=True)
 class Draft:
-    """A model's source before it was run: the root class's name, its arguments, and what was left out.
-
-    ``evaluates``: whether it is the original in eval mode, too.
-    """
+    """A model's source before it was run: the root class's name, its arguments, and what was left out."""
 
     source: str
     root: str
@@ -46,23 +43,14 @@ class Draft:
     unused: list[str]
     rules: list[Rule]
     report: ConversionReport
-    evaluates: bool = True
 
 
 def draft(
-    model: torch.nn.Module,
-    inputs: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    dynamic: bool = True,
-    flavour: str = "nn",
-    evaluates: bool = True,
+    model: torch.nn.Module, inputs: tuple[Any, ...], kwargs: Mapping[str, Any], dynamic: bool = True, flavour: str = "nn"
 ) -> Draft:
-    """Record, build, write. Raises ``Unsupported`` with module path, operation and source line.
-
-    ``evaluates=False``: it is run in train mode only, for what does something else in eval mode.
-    """
+    """Record, build, write. Raises ``Unsupported`` with module path, operation and source line."""
     load_plugins()
-    builder, root, opened = _built(model, inputs, kwargs, dynamic, flavour, evaluates)
+    builder, root, opened = _built(model, inputs, kwargs, dynamic, flavour)
     report = builder.report
     if isinstance(root, Cells):
         root = Instance("", model, root.cells, base=SEQUENTIAL)
@@ -79,12 +67,11 @@ def draft(
         title += "\n\nFlavour mint, for Ascend: not verified here."
         nothing = "it runs on Ascend only: nothing of it was run here"
         report.add("not-verified", "warning", "flavour mint", nothing, "verify the flavour nn")
-    source = module_source(made, used, title)
-    return Draft(source, made[-1].name, builder.arguments(), builder.unused, builder.rules, report, evaluates)
+    return Draft(module_source(made, used, title), made[-1].name, builder.arguments(), builder.unused, builder.rules, report)
 
 
 def _built(
-    model: torch.nn.Module, inputs: Any, kwargs: Any, dynamic: bool, flavour: str, evaluates: bool
+    model: torch.nn.Module, inputs: Any, kwargs: Any, dynamic: bool, flavour: str
 ) -> tuple[Builder, Any, dict[str, Unsupported]]:
     """The tree. A layer that its entry refuses is opened: recorded as the functions that its forward calls."""
     opened: dict[str, Unsupported] = {}
@@ -94,7 +81,7 @@ def _built(
         try:
             train, evaluated = (
                 record(model, inputs, kwargs, lambda path, module: path not in opened and is_leaf(module), training, dynamic)
-                for training in (True, not evaluates)
+                for training in (True, False)
             )
             builder = Builder(model, train, evaluated, ConversionReport(), flavour, frozenset(opened))
             return builder, builder.build(), opened

@@ -24,12 +24,7 @@ class Measured:
     @property
     def fine(self) -> bool:
         """Within ten times torch's own error, and rounding."""
-        return self.over <= 1.0
-
-    @property
-    def over(self) -> float:
-        """The error in units of what is allowed."""
-        return float(self.error / (FACTOR * self.yardstick + FLOOR))
+        return bool(self.error <= FACTOR * self.yardstick + FLOOR)
 
     def __str__(self) -> str:
         return f"{self.what}: {self.error:.2g} (torch's float32: {self.yardstick:.2g})"

@@ -56,7 +56,7 @@ class MigratedModel(Reported):
             self.write_weights(Path(folder) / "weights.safetensors")
             if self.name_map:
                 load(Path(folder) / "weights.safetensors", self.cell)
-        if flavour == "nn" and made.evaluates:
+        if flavour == "nn":
             wrong = glance(module, self.cell, made.arguments, self._inputs, self._kwargs)
             if wrong:
                 self.report.add("differs-at-once", "error", self.root, f"on the example's inputs, in eval mode, {wrong}")
