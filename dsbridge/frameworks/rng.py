@@ -33,8 +33,7 @@ class RngState:
     @classmethod
     def capture(cls) -> RngState:
         """The states as they are now."""
-        torch = loaded("torch")
-        return cls(random.getstate(), np.random.get_state(), None if torch is None else torch.get_rng_state())
+        return cls(random.getstate(), np.random.get_state(), _torch_state())
 
     def restore(self) -> None:
         """Put the global generators back into these states."""
@@ -46,12 +45,22 @@ class RngState:
 
     def is_current(self) -> bool:
         """Whether nobody has drawn or seeded since."""
-        now = RngState.capture()
-        if self.python != now.python or any(not np.array_equal(a, b) for a, b in zip(self.numpy, now.numpy, strict=True)):
+        if not self.is_current_beside_torch():
             return False
-        if self.torch is None or now.torch is None:
-            return self.torch is now.torch
-        return bool((self.torch == now.torch).all())
+        now = _torch_state()
+        if self.torch is None or now is None:
+            return self.torch is now
+        return bool((self.torch == now).all())
+
+    def is_current_beside_torch(self) -> bool:
+        """The same of Python's and numpy's generators alone.
+
+        >>> state = RngState.capture(); drawn = random.random()
+        >>> state.is_current_beside_torch()
+        False
+        """
+        numpy: Any = np.random.get_state()
+        return self.python == random.getstate() and all(map(np.array_equal, self.numpy, numpy))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON or a checkpoint; ``from_dict`` reads it back.
@@ -74,6 +83,11 @@ class RngState:
         name, keys, *rest = data["numpy"]
         torch = None if data["torch"] is None else generator_state(data["torch"])
         return cls((version, tuple(words), gauss), (name, np.array(keys, np.uint32), *rest), torch)
+
+
+def _torch_state() -> Any:
+    torch = loaded("torch")
+    return None if torch is None else torch.get_rng_state()
 
 
 class RngRecorder:

@@ -16,10 +16,11 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from dsbridge.errors import Unsupported
+from dsbridge.frameworks.rng import RngState
 from dsbridge.model.asking import ASKING, RANDOM, READING, short_name
 from dsbridge.model.calls import each, named, positional
 from dsbridge.model.copies import copied
-from dsbridge.model.dice import Dice
+from dsbridge.model.dice import refuse_dice
 from dsbridge.model.frames import Frame, equal, leaves, swapped
 from dsbridge.model.hooks import no_engine, refuse_hooking, refuse_hooks
 from dsbridge.model.kept import COUNTER, Kept, Writes, named_state, refuse_counters
@@ -125,12 +126,12 @@ class Recorder(TorchFunctionMode):
                     each(signature, name, value, passed.__setitem__)
                 node.args, node.kwargs = tuple(passed[name] for name in frame.arguments), {}
             self._frames.append(frame)
-            dice = Dice()
+            generators = RngState.capture()
             try:
                 result = forward(*positional(signature, bound, len(args)), **named(bound, kwargs))
             finally:
                 self._frames.pop()
-            dice.refuse(path, module)
+            refuse_dice(generators, path, module)
             found = frame.finish(result, numbers=outer is not None)
             tensors = [one for one in found if isinstance(one, torch.Tensor)]
             self.recording.frames.setdefault(path, []).append(frame)

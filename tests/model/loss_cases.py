@@ -331,6 +331,7 @@ REFUSED: Cases = {
     ),
     "reductions by number": (lambda a, b: torch.kl_div(a, b, reduction=2), (logits, other)),
     "targets of another rank": (lambda a, i: F.multi_margin_loss(a, i), (logits[0], labels[:1])),
+    "a sound that is no batch": (lambda a, t: F.ctc_loss(a, t, (10,), (3,)), (sounds[:, 0].log_softmax(1), words[0])),
     "weighted differences": (lambda a, b: F.l1_loss(a, b, weight=a.abs()), (logits, other)),
     "another order of triplets": (lambda a, b, c: F.triplet_margin_loss(a, b, c, p=3), (logits, other, third)),
 }  # fmt: skip
