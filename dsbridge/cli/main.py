@@ -6,7 +6,6 @@ import argparse
 import importlib
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -93,6 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except Exception as exc:
         if arguments.verbose:
+            import traceback  # not above: a tenth of what --help takes
+
             traceback.print_exc()
         sys.stderr.write(f"dsbridge {arguments.command}: {_line(exc)}\n")
         return 2 if isinstance(exc, (UsageError, MissingDependencyError)) or not isinstance(exc, DsbridgeError) else 1
