@@ -43,7 +43,8 @@ def parts_of(
         optimizer = _source(report, "optimizer-unsupported", type(live.optimizer).__name__, "make_optimizer(network)",
                             lambda: optimizer_source(live.optimizer, names), _made_at(setup))  # fmt: skip
         averages = _averages(setup, live, migrated, report)
-        _gathered(live, migrated, binary, report)
+        if not any(one.code == "optimizer-unsupported" for one in report):
+            _gathered(live, migrated, binary, report, _made_at(setup))
         if scheduler is not None:
             schedule = _source(report, "schedule-unsupported", type(scheduler).__name__, "make_scheduler(optimizer)",
                                lambda: schedule_source(scheduler, live.optimizer))  # fmt: skip
@@ -91,12 +92,12 @@ def _averages(setup: TrainingSetup, live: Materials, migrated: MigratedModel, re
         return None
 
 
-def _gathered(live: Materials, migrated: MigratedModel, binary: dict[str, bytes], report: Report) -> None:
+def _gathered(live: Materials, migrated: MigratedModel, binary: dict[str, bytes], report: Report, where: str) -> None:
     """optimizer.npz: what the optimizer had gathered before the first step, if anything."""
     try:
         state = planned_state(live.optimizer, live.names, migrated.weights.plan)
     except Unsupported as refused:
-        report.add("optimizer-unsupported", "error", type(live.optimizer).__name__, str(refused))
+        report.add("optimizer-unsupported", "error", where or type(live.optimizer).__name__, str(refused))
         return
     if live.averages and live.averages.count:
         left = {name for name, p in live.step.named_parameters() if not p.requires_grad}

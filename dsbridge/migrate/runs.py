@@ -32,21 +32,22 @@ def job_of(recording: Recording, pattern: Pattern, begins: dict[int, Start]) -> 
     return Job(False, epochs, pattern.ended, [len(step.micros) for step in recording.steps], begins)
 
 
-def in_both_modes(folder: Path, job: Job) -> dict[str, Any]:
-    """The results of a job, or the texts of errors, by mode."""
+def in_both_modes(folder: Path, job: Job) -> dict[str, dict[str, Any]]:
+    """The results of a job by mode; of one that failed "error" is the text and "stage" what it came to."""
     with ThreadPoolExecutor(len(MODES)) as threads:
         return dict(zip(MODES, threads.map(lambda graph: run(folder, replace(job, graph=graph)), MODES.values()), strict=True))
 
 
-def run(folder: Path, job: Job) -> Any:
-    """The result of a job, or the text of an error. The folder is left as it is."""
+def run(folder: Path, job: Job) -> dict[str, Any]:
+    """The result of a job in one mode. The folder is left as it is."""
     with tempfile.TemporaryDirectory(prefix="dsbridge-migrate-") as scratch:
         for name in ("model.py", "train.py", "data.py", "weights.safetensors", "optimizer.npz", "state.json"):
             if (folder / name).exists():
                 shutil.copy(folder / name, scratch)
         files = Path(scratch) / "job.pkl", Path(scratch) / "result.pkl"
         files[0].write_bytes(pickle.dumps(job, protocol=pickle.HIGHEST_PROTOCOL))
-        return child(RUN, scratch, *files)
+        result = child(RUN, scratch, *files)
+        return {"stage": "forward", "error": result} if isinstance(result, str) else result
 
 
 def child(program: Path, folder: Any, job: Path, result: Path) -> Any:

@@ -41,8 +41,8 @@ def every_step(
         job = job_of(recording, pattern, starts(found, recording, points, weights))
         job.between = first == 0
         for word, result in in_both_modes(folder, job).items():
-            if isinstance(result, str):
-                found.add("forward-fails", "error", word, result)
+            if "error" in result:
+                found.add(f"{result['stage']}-fails", "error", word, result["error"])
                 continue
             for number in job.starts:
                 judge_point(found, word, number, points[number], result["points"].get(number), weights)

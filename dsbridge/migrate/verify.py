@@ -65,8 +65,8 @@ def verify(folder: Path, recording: Recording, pattern: Pattern, migrated: Migra
     report.losses["torch float32"] = reference.single.losses
     far: list[Measured] = []
     for word, result in results.items():
-        if isinstance(result, str):
-            report.add("forward-fails", "error", word, result)
+        if "error" in result:
+            report.add(f"{result['stage']}-fails", "error", word, result["error"])
             continue
         report.losses[word] = result["losses"]
         if 0 in begins:

@@ -1,7 +1,7 @@
 """Runs a written training on recorded batches, in a process of its own: ``run_training.py FOLDER JOB RESULT``.
 
-JOB is a pickle of ``dsbridge.migrate.job.Job``; RESULT one of a dict, or of the text of an error. What is random in the model
-is switched off.
+JOB is a pickle of ``dsbridge.migrate.job.Job``; RESULT one of a dict: what was made, or an error and the stage it came to. What
+is random in the model is switched off.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib.util
 import pickle
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ def _apart(train: Any, live: Any, gradients_of: Any, start: Start) -> dict[str, 
         _assign(network, statistics)
         for _ in train.epoch_of(_tensors(start.micros), len(start.micros), train_step, Idle()):
             pass
-        made["after"] = _weights(network)
+        made["after"], made["stage"] = _weights(network), "optimizer"
         made["state"] = {key: _gathered(optimizer, key) for key in start.later}
     except Exception as exc:
         made["error"] = f"{type(exc).__name__}: {exc}"
@@ -231,12 +232,14 @@ def main(folder: str, job_file: str, result_file: str) -> None:
     with open(job_file, "rb") as file:
         job = pickle.load(file)
     try:
-        result: Any = run(Path(folder), job)
+        result = run(Path(folder), job)
     except NotImplementedError as exc:
-        result = f"it stops where something is missing: {exc}"
+        result = {"stage": "forward", "error": f"it stops where something is missing: {exc}"}
     except Exception as exc:
         lines = [line for line in str(exc).splitlines() if line.strip(" -")]
-        result = f"{type(exc).__name__}: {' '.join(lines[:3])[:500]}"
+        of_optimizer = any(frame.name in ("load_optimizer", "_gathered") for frame in traceback.extract_tb(exc.__traceback__))
+        stage = "optimizer" if of_optimizer else "forward"
+        result = {"stage": stage, "error": f"{type(exc).__name__}: {' '.join(lines[:3])[:500]}"}
     with open(result_file, "wb") as file:
         pickle.dump(result, file)
 

@@ -272,7 +272,7 @@ class Session:
         """An optimizer's constructor ended; those of its parents are told of first."""
         self._optimizers.append(optimizer)
         rates.watched(optimizer)
-        self.recording.made_at[id(optimizer)] = user_place()
+        self.recording.made_at[id(optimizer)] = user_place(optimizer)
 
     def group_added(self, optimizer: Any) -> None:
         """A group was added, by a constructor or later."""

@@ -6,6 +6,7 @@ import os
 import sys
 import sysconfig
 from functools import lru_cache
+from types import FrameType
 from typing import NamedTuple
 
 _LIBRARIES = tuple({f"{os.path.realpath(sysconfig.get_path(name))}{os.sep}" for name in ("stdlib", "purelib", "platlib")})
@@ -48,9 +49,14 @@ def called_by_user(library: str) -> bool:
     return frame is not None and is_users(frame.f_code.co_filename)
 
 
-def user_place() -> Place:
-    """The innermost frame of the user's code."""
+def user_place(made: object = None) -> Place:
+    """The innermost frame of the user's code; ``made``: where that object is made, not its own class's constructors."""
     frame = sys._getframe(1)
-    while frame is not None and not is_users(frame.f_code.co_filename):
+    while frame is not None and (not is_users(frame.f_code.co_filename) or _constructs(frame, made)):
         frame = frame.f_back  # type: ignore[assignment]
     return Place("", 0) if frame is None else Place(frame.f_code.co_filename, frame.f_lineno)
+
+
+def _constructs(frame: FrameType, made: object) -> bool:
+    code = frame.f_code
+    return made is not None and code.co_name == "__init__" and frame.f_locals.get(code.co_varnames[0]) is made
