@@ -155,12 +155,13 @@ def _epochs(events: list[Event], recording: Recording, made: Pattern) -> None:
 
 
 def _schedule(events: list[Event], recording: Recording, made: Pattern) -> None:
-    steps, since_end, kinds = 0, False, []
+    steps, since_end, kinds, ends = 0, False, [], [0]
     for event in events:
         if event.kind == "step":
             steps, since_end = steps + 1, False
         elif event.kind == "end":
             since_end = True
+            ends += [steps] if steps > ends[-1] else []
         elif event.kind == "schedule":
             identity, name, metrics = event.value
             if steps == 0:
@@ -174,13 +175,13 @@ def _schedule(events: list[Event], recording: Recording, made: Pattern) -> None:
             kinds.append((EPOCH if since_end else STEP, event.where))
     if not kinds:
         return
-    if {kind for kind, _ in kinds} == {EPOCH}:
-        made.scheduler_every = EPOCH
-        return
-    made.scheduler_every = STEP
-    if [count for count, *_ in made.schedules] != list(range(1, len(kinds) + 1)) and made.scheduler_every == STEP:
-        where = kinds[0][1]
-        made.said.append(("schedule-irregular", where, "the schedule steps neither after each step nor after each epoch"))
+    made.scheduler_every = EPOCH if {kind for kind, _ in kinds} == {EPOCH} else STEP
+    expected = ends[1:] if made.scheduler_every == EPOCH else list(range(1, steps + 1))
+    counts = [count for count, *_ in made.schedules]
+    if counts not in (expected, expected[:-1]):  # after the last one the script may have been stopped
+        seen = ", ".join(map(str, counts[:4]))
+        text = f"the schedule steps neither after each step nor after each epoch, but after steps {seen}"
+        made.said.append(("schedule-irregular", kinds[0][1], text))
 
 
 def _averages(events: list[Event], recording: Recording, made: Pattern) -> None:

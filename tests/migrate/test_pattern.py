@@ -64,6 +64,10 @@ def test_the_rest_of_an_epoch_makes_a_step_of_its_own() -> None:
     assert (found.accumulate, found.rest, found.said) == (2, True, [])
 
 
+def test_an_evaluation_on_the_training_loader_is_no_epoch() -> None:
+    assert pattern(recorded("eblonseEneblonseEneblon")).said == []
+
+
 def test_schedules_step_by_steps_or_by_epochs() -> None:
     assert pattern(recorded("eblosblosn")).scheduler_every == "step"
     found = pattern(recorded("eblobloneEEsebloblons"))
@@ -82,6 +86,9 @@ def test_schedules_step_by_steps_or_by_epochs() -> None:
         ("eblbloblnoeblblo", "steps-irregular", 10),
         ("esblosblo", "schedule-first", 14),
         ("eblosbloblos", "schedule-irregular", 14),
+        ("eblosblosbloblo", "schedule-irregular", 14),
+        ("ebloblonebloblons", "schedule-irregular", 14),
+        ("eblonseblonebloneblons", "schedule-irregular", 14),
         ("eblosbloS", "two-schedules", 14),
     ],
 )
