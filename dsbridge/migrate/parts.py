@@ -43,7 +43,7 @@ def parts_of(
         optimizer = _source(report, "optimizer-unsupported", type(live.optimizer).__name__, "make_optimizer(network)",
                             lambda: optimizer_source(live.optimizer, names), _made_at(setup))  # fmt: skip
         averages = _averages(setup, live, migrated, report)
-        if not any(one.code == "optimizer-unsupported" for one in report):
+        if "optimizer-unsupported" not in report:
             _gathered(live, migrated, binary, report, _made_at(setup))
         if scheduler is not None:
             schedule = _source(report, "schedule-unsupported", type(scheduler).__name__, "make_scheduler(optimizer)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -161,7 +162,8 @@ def _schedule(events: list[Event], recording: Recording, made: Pattern) -> None:
             steps, since_end = steps + 1, False
         elif event.kind == "end":
             since_end = True
-            ends += [steps] if steps > ends[-1] else []
+            if steps > ends[-1]:
+                ends.append(steps)
         elif event.kind == "schedule":
             identity, name, metrics = event.value
             if steps == 0:
@@ -176,12 +178,16 @@ def _schedule(events: list[Event], recording: Recording, made: Pattern) -> None:
     if not kinds:
         return
     made.scheduler_every = EPOCH if {kind for kind, _ in kinds} == {EPOCH} else STEP
-    expected = ends[1:] if made.scheduler_every == EPOCH else list(range(1, steps + 1))
     counts = [count for count, *_ in made.schedules]
-    if counts not in (expected, expected[:-1]):  # after the last one the script may have been stopped
+    if not _after_each(counts, ends[1:] if made.scheduler_every == EPOCH else range(1, steps + 1)):
         seen = ", ".join(map(str, counts[:4]))
         text = f"the schedule steps neither after each step nor after each epoch, but after steps {seen}"
         made.said.append(("schedule-irregular", kinds[0][1], text))
+
+
+def _after_each(counts: list[int], expected: Sequence[int]) -> bool:
+    """Whether it came after each of these; after the last one the script may have been stopped."""
+    return counts in (list(expected), list(expected[:-1]))
 
 
 def _averages(events: list[Event], recording: Recording, made: Pattern) -> None:
@@ -204,7 +210,7 @@ def _averages(events: list[Event], recording: Recording, made: Pattern) -> None:
             why = "they are of a module that the training step does not call"
         elif made.averages:
             why = "they are the second ones"
-        elif after == list(range(1, len(after) + 1)) and len(after) >= steps - 1:  # after the last step it was stopped
+        elif _after_each(after, range(1, steps + 1)):
             made.averages = True
             continue
         else:
