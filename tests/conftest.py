@@ -22,7 +22,15 @@ collect_ignore_glob = [
 
 TESTS = Path(__file__).parent
 # what does not hang on numpy's version, and what runs in processes of its own, where lines are not counted
-ONE_LANE = ("faults", "bench", "cli", "test_examples.py", "model/test_layer_entries.py", "model/test_function_entries.py")
+ONE_LANE = (
+    "faults",
+    "bench",
+    "cli",
+    "test_examples.py",
+    "model/test_layer_entries.py",
+    "model/test_function_entries.py",
+    "migrate/test_hand_rates.py",
+)
 NOT_COUNTED = ("faults",)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -198,14 +200,18 @@ REFUSED = {
 }
 
 
+def some_slow(names: Iterable[str], fast: int) -> list[Any]:
+    """All, the first ``fast`` in each run of the tests."""
+    return [pytest.param(name, marks=[] if number < fast else pytest.mark.slow) for number, name in enumerate(names)]
+
+
 def captured(body: str, folder: Path, steps: int = 15) -> dsb.migrate.TrainingSetup:
     path = folder / "train.py"
     path.write_text(HEAD + textwrap.dedent(body))
     return dsb.migrate.capture(path, steps=steps)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", UNDERSTOOD)
+@pytest.mark.parametrize("name", some_slow(UNDERSTOOD, fast=4))
 def test_rates_are_read_as_functions(name: str, tmp_path: Path) -> None:
     """They give each recorded rate, and the text of train.py has them."""
     setup = captured(UNDERSTOOD[name], tmp_path)
@@ -221,8 +227,7 @@ def test_rates_are_read_as_functions(name: str, tmp_path: Path) -> None:
     assert "LambdaLR(" in text and "def rate(" in text, text
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", some_slow(REFUSED, fast=1))
 def test_others_are_refused_with_the_reason(name: str, tmp_path: Path) -> None:
     body, reason = REFUSED[name]
     setup = captured(body, tmp_path)
@@ -244,8 +249,7 @@ def test_a_rate_that_is_set_once_is_the_first_one(tmp_path: Path) -> None:
     assert setup.report.ok and setup.recorded().rates is None, str(setup.report)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("options", ["T_0=2", "T_0=1, T_mult=2, eta_min=1e-4", "T_0=3, T_mult=3"])
+@pytest.mark.parametrize("options", some_slow(["T_0=1, T_mult=2, eta_min=1e-4", "T_0=2", "T_0=3, T_mult=3"], fast=1))
 def test_warm_restarts_by_parts_of_epochs(options: str, tmp_path: Path) -> None:
     """As torch's page has it: ``step(epoch + i / iters)``."""
     body = f"""
