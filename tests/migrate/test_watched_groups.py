@@ -40,9 +40,9 @@ class Cosine:
         return self.floor + scaled(self.count)
 
 
-def outermost(innermost: FrameType | None, file: str = __file__) -> list[Frame]:
+def frames_here(innermost: FrameType, values: bool = True) -> list[Frame]:
     """The frames of this file, innermost first."""
-    return [frame for frame in frames(innermost) if frame.file == file]
+    return [frame for frame in frames(innermost, values) if frame.file == __file__]
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_frames_hold_what_their_code_reads() -> None:
     def adjust(args: SimpleNamespace, cfg: dict[str, float], batches: list[int], schedule: Cosine) -> list[Frame]:
         lr = args.lr * cfg["decay"] / len(batches) + scaled(4) + math.exp(0)
         assert lr != schedule.rate()
-        return outermost(sys._getframe())
+        return frames_here(sys._getframe())
 
     adjusting, calling = adjust(SimpleNamespace(lr=0.5, other=1), {"decay": 0.1}, [1, 2], Cosine())[:2]
     assert (adjusting.name, calling.name) == ("adjust", "test_frames_hold_what_their_code_reads")
@@ -94,7 +94,7 @@ def test_frames_hold_what_their_code_reads() -> None:
 
 
 def test_frames_without_values_say_only_where_they_stand() -> None:
-    here = next(frame for frame in frames(sys._getframe(), values=False) if frame.file == __file__)
+    here = frames_here(sys._getframe(), values=False)[0]
     assert (here.name, here.values, here.functions) == ("test_frames_without_values_say_only_where_they_stand", {}, {})
 
 
@@ -105,7 +105,7 @@ def test_a_length_is_kept_of_what_is_no_plain_value() -> None:
 
     def step(loader: Loader) -> Frame:
         assert len(loader)
-        return outermost(sys._getframe())[0]
+        return frames_here(sys._getframe())[0]
 
     assert step(Loader()).values["len(loader)"] == 12
 
@@ -118,7 +118,7 @@ def test_a_function_that_closes_over_something() -> None:
             def later() -> float:
                 return base * unset
 
-            found = outermost(sys._getframe())
+            found = frames_here(sys._getframe())
             unset = base * step
             assert later() == base * unset
             return found
