@@ -90,8 +90,10 @@ class Session:
         if self._slices and self._optimizer is not None and self.recording.end is None:
             self.recording.end = parcels.state(self._slices[0], self._optimizer)
 
-    def _event(self, kind: str, value: Any = None) -> None:
-        self.recording.events.append(Event(kind, user_place(), value))
+    def _event(self, kind: str, value: Any = None) -> Place:
+        place = user_place()
+        self.recording.events.append(Event(kind, place, value))
+        return place
 
     @property
     def _elsewhere(self) -> bool:
@@ -123,13 +125,13 @@ class Session:
         """A batch came out of a loader."""
         if self._elsewhere:
             return
-        self._event("batch", (id(loader), torch.is_grad_enabled()))
+        place = self._event("batch", (id(loader), torch.is_grad_enabled()))
         if not torch.is_grad_enabled():
             self._forget()  # an evaluation
             return
         if not self._slices:
             self._tape.clear()
-        self._batch = loader, batch, user_place()
+        self._batch = loader, batch, place
         self._in_step, self._states = True, [torch.get_rng_state(), None]
 
     def epoch_ended(self, loader: Any) -> None:
@@ -264,7 +266,9 @@ class Session:
 
     def _forget(self) -> None:
         """Begin the tape anew, once it was looked through for what the script does to weights and gradients itself."""
-        if len(self._slices) > 1 and self._mode.active:  # before the first step weights are written to as they are made
+        if not self._mode.active:
+            return
+        if len(self._slices) > 1:  # before the first step weights are written to as they are made
             self.recording.findings += written(self._tape, self._slices[0].parameters())
         self._tape.clear()
 

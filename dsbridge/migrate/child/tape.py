@@ -5,8 +5,8 @@ from __future__ import annotations
 import operator
 import os
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -155,6 +155,19 @@ class Tape:
         return value
 
 
+class Aside:
+    """A context in which a recorder tapes nothing. Not a generator: it is entered several times in each training step."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def __enter__(self) -> None:
+        self._recorder.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._recorder.depth -= 1
+
+
 class Recorder(TorchFunctionMode):  # type: ignore[misc]
     """Writes the tape while it is active; in worker processes of loaders it does nothing."""
 
@@ -165,14 +178,9 @@ class Recorder(TorchFunctionMode):  # type: ignore[misc]
         self.active = True
         self._pid = os.getpid()
 
-    @contextmanager
-    def aside(self) -> Iterator[None]:
+    def aside(self) -> Aside:
         """Within it nothing is taped: it is not the script's own."""
-        self.depth += 1
-        try:
-            yield
-        finally:
-            self.depth -= 1
+        return Aside(self)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
