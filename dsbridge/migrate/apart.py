@@ -1,7 +1,8 @@
-"""One recorded step, from the state that torch had before it: in float64, in float32, and without clipping."""
+"""One recorded step, from the state that torch had before it: in float64, in float32, without clipping, beside a tie."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from dsbridge.migrate.replay import Arrays, How, Materials, Point, Run, material
 from dsbridge.model import oracle
 
 NUDGES, NUDGE = 2, 3e-7  # how often, and how far (relative) weights are moved to see what rounding may do
+BESIDE, SIZES = 24, 3  # how many gradients beside a tie are tried, at one, two and three times that: a nudge may miss one tie
 
 
 @dataclass(slots=True)
@@ -21,8 +23,9 @@ class Apart:
 
     ``before``: weights; ``optimizer``: as it was before the step; ``later``: as float64 has it after the step, with options
     as they are and as float32 holds them; ``names``: of all their parameters, by id; ``exact``: the step in float64;
-    ``others``: in float32, and in float64 from weights a little away; ``after``: weights after it, "exact", and "unclipped"
-    where gradients are clipped.
+    ``others``: in float32 (the first), and in float64 from weights a little away; they are held against ``plain``, which is
+    ``exact`` but where that is ``beside`` a tie; ``after``: weights after it, "exact", and "unclipped" where gradients are
+    clipped.
     """
 
     before: Arrays
@@ -30,6 +33,7 @@ class Apart:
     later: tuple[Any, Any]
     names: dict[int, str]
     exact: Point
+    plain: Point
     others: list[Point]
     after: dict[str, Arrays] = field(default_factory=dict)
 
@@ -38,46 +42,85 @@ class Apart:
 
         "averages": of the step that they take.
         """
-        return max(_off(what, self.exact, other, self.before) for other in self.others)
+        return max(_off(what, self.plain, other, self.before) for other in self.others)
 
     def off_state(self) -> float:
         """The same of what the optimizer has gathered after the step: the slot that is furthest off."""
-        slots = {slot for found in self.exact.later.values() for slot in found}
-        return max((_slot_off(self.exact, other, slot) for other in self.others for slot in slots), default=0.0)
+        slots = {slot for found in self.plain.later.values() for slot in found}
+        return max((_slot_off(self.plain, other, slot) for other in self.others for slot in slots), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """Weights moved by ``size`` (relative); ``back``: they are back in place when the optimizer steps."""
+
+    size: float
+    seed: int
+    back: bool = False
 
 
 def apart(recording: Recording, point: Point, number: int) -> Apart:
     """Take the step again, in other ways."""
+    found = _apart(recording, point, number)
+    nudges = (Nudge(NUDGE, seed) for seed in range(1, NUDGES + 1))
+    found.others += [point, *(_again(recording, point, number, nudge)[0] for nudge in nudges)]
+    return found
+
+
+def beside(recording: Recording, number: int, found: Apart, fits: Callable[[Arrays], bool]) -> Apart | None:
+    """The step with the gradient that a rounding of the weights would give, if one fits that ``found`` does not have.
+
+    An input of a ReLU that is within rounding of zero is passed by one framework and not by the other: then the gradient of
+    one is the other's at weights a rounding away. None if none of ``BESIDE`` gradients fits. What torch's own are off, by
+    which errors are judged, stays what it is.
+    """
+    single = found.others[0]
+    for seed in range(1, BESIDE + 1):
+        nudge = Nudge(NUDGE * (1 + seed % SIZES), NUDGES + seed, back=True)
+        if fits(_again(recording, single, number, nudge)[0].gradients):
+            return replace(_apart(recording, single, number, nudge), plain=found.plain, others=found.others)
+    return None
+
+
+def _apart(recording: Recording, point: Point, number: int, nudge: Nudge | None = None) -> Apart:
     live = materials(recording)
     _put(live, point, torch.float32)
-    exact, later = _again(recording, point, number, torch.float64)
-    _, single = _again(recording, point, number, torch.float64, rounded=True)
-    others = [point, *(_again(recording, point, number, torch.float64, seed)[0] for seed in range(1, NUDGES + 1))]
+    exact, later = _again(recording, point, number, nudge)
+    _, single = _again(recording, point, number, nudge, rounded=True)
     after = {"exact": exact.after}
     if recording.steps[number].clips:
-        after["unclipped"] = _again(recording, point, number, torch.float64, clipped=False)[0].after
+        after["unclipped"] = _again(recording, point, number, nudge, clipped=False)[0].after
     names = {**live.names, **later.names, **single.names}
-    return Apart(point.before, live.optimizer, (later.optimizer, single.optimizer), names, exact, others, after)
+    return Apart(point.before, live.optimizer, (later.optimizer, single.optimizer), names, exact, exact, [], after)
 
 
 def _again(
-    recording: Recording, point: Point, number: int, dtype: torch.dtype, seed: int = 0, clipped: bool = True,
-    rounded: bool = False,
-) -> tuple[Point, Materials]:  # fmt: skip
+    recording: Recording, point: Point, number: int, nudge: Nudge | None = None, clipped: bool = True, rounded: bool = False
+) -> tuple[Point, Materials]:
+    dtype = torch.float64
     live = materials(recording)
     _put(live, point, dtype)
-    if seed:
-        oracle.shake(live.step, NUDGE, seed)
+    if nudge is not None:
+        held = [parameter.detach().clone() for parameter in live.step.parameters()]
+        oracle.shake(live.step, nudge.size, nudge.seed)
+        if nudge.back:
+            live.optimizer.register_step_pre_hook(lambda *_: _back(live, held))
     oracle.no_depth(live.step)
     for group, options in zip(live.optimizer.param_groups, point.options, strict=True):
         group.update({key: _single(value) if rounded else value for key, value in options.items() if key in group})
     step = recording.steps[number] if clipped else replace(recording.steps[number], clips=[])
     run = Run()
-    mode = oracle.NoDropout(wide=dtype is torch.float64)
+    mode = oracle.NoDropout(wide=True)
     with torch.random.fork_rng(devices=[]), oracle.default_dtype(dtype), torch.enable_grad(), mode:
         live.optimizer.zero_grad()
         one_step(live, step, number, How(dtype, points=(number,)), run)
     return run.points[number], live
+
+
+def _back(live: Materials, held: list[torch.Tensor]) -> None:
+    with torch.no_grad():
+        for parameter, value in zip(live.step.parameters(), held, strict=True):
+            parameter.copy_(value)
 
 
 def _single(option: Any) -> Any:

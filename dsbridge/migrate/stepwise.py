@@ -45,7 +45,7 @@ def every_step(
                 found.add(f"{result['stage']}-fails", "error", word, result["error"])
                 continue
             for number in job.starts:
-                judge_point(found, word, number, points[number], result["points"].get(number), weights)
+                judge_point(found, recording, word, number, points[number], result["points"].get(number), weights)
             if job.between:
                 _between(found, word, weights.by_path(begun), result)
     report.extend(found)

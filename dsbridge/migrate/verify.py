@@ -72,7 +72,8 @@ def verify(folder: Path, recording: Recording, pattern: Pattern, migrated: Migra
         if 0 in begins:
             _begun(report, word, begins[0], result["begun_state"])
         for number in begins:
-            judge_point(report, word, number, reference.points[number], result["points"].get(number), weights)
+            got = result["points"].get(number)
+            judge_point(report, recording, word, number, reference.points[number], got, weights)
         _rates(report, word, recording, result["rates"])
         far += _whole(report, word, reference, result, weights)
     if far and report.ok:
