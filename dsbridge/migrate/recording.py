@@ -122,6 +122,7 @@ class Recording:
     step_frames: list[Frame] = field(default_factory=list)  # of the first step, without values
     rates: Any = None  # a ``HandRates``, where what is set by hand is understood
     carried: bool = False  # gradients were not zero when a step began
+    threads: int = 0  # torch's, in the script: sums are others in the last bit with another number; 0: as they are
 
 
 def whole_data(recording: Recording, paths: Sequence[Any]) -> list[Any] | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,7 +107,7 @@ def weights_before(recording: Recording) -> Arrays:
 
 
 def replay(recording: Recording, pattern: Pattern, how: How = How()) -> Run:
-    """Train. Global generators are as before."""
+    """Train, with as many threads as the script had. Global generators, and torch's threads here, are as before."""
     live = materials(recording)
     _widen(live, how.dtype)
     if how.shake[0]:
@@ -117,6 +118,7 @@ def replay(recording: Recording, pattern: Pattern, how: How = How()) -> Run:
     schedules = _by_step(pattern)
     made = Run()
     with (
+        _threads(recording.threads),
         torch.random.fork_rng(devices=[]),
         oracle.default_dtype(how.dtype),
         torch.enable_grad(),
@@ -131,6 +133,16 @@ def replay(recording: Recording, pattern: Pattern, how: How = How()) -> Run:
                 live.schedulers[scheduler].step(*metrics)
     made.weights, made.state, made.averages = weights(live.step), state(live), averages(live)
     return made
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def one_step(live: Materials, step: Step, number: int, how: How, made: Run) -> None:

@@ -71,6 +71,7 @@ class Session:
         self.recording.decided = list(self._tape.decided)
         self.recording.findings += differences(self._slices)
         self.recording.modules = parcels.users_modules()
+        self.recording.threads = torch.get_num_threads()
         self._take_end()
         return self.recording
 
