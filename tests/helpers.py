@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,3 +79,10 @@ def epochs(dataset: Any, count: int) -> list[list[tuple[np.ndarray, ...]]]:
 def firsts(epoch: list[tuple[np.ndarray, ...]]) -> list[Any]:
     """The first column of an epoch as a plain list."""
     return [row[0].tolist() for row in epoch]
+
+
+def lint(folder: Path) -> None:
+    """ruff, as it comes, and from the folder above, has nothing to say of what is written there."""
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--line-length", "128", str(folder)]
+    done = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -54,9 +54,9 @@ class Portable:
     """
 
     def __init__(self, program: LoaderProgram) -> None:
-        import cloudpickle
+        from dsbridge.frameworks import pickling  # cloudpickle is for those workers only
 
-        self._data = cloudpickle.dumps(program)
+        self._data = pickling.dumps(program)
 
     def __reduce__(self) -> Any:
         return pickle.loads, (self._data,)

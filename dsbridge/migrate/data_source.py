@@ -75,8 +75,9 @@ def batches(loader):
     """The arguments of a training step, batch by batch."""
     for batch in loader:
         yield {arguments}
+'''
 
-
+SIZE = '''
 def size(loader):
     """Batches an epoch, None where nobody knows."""
     try:
@@ -138,11 +139,6 @@ def loader(native=False):
 def batches(loader):
     """The arguments of a training step, batch by batch: {names}."""
     yield from loader
-
-
-def size(loader):
-    """Batches an epoch, None where nobody knows."""
-    return None
 '''
 
 
@@ -189,7 +185,7 @@ def data_source(
         names = ", ".join(program.inputs) or "none were seen"
         stops = missing.block("data", "    ") or '\n    raise NotImplementedError("no loader was seen")'
         head = filled(HEAD, title=title, version=dsbridge.__version__, imports="from pathlib import Path", native_note="")
-        return head + "\n" + filled(NOTHING, missing=stops, names=names) + "\n" + STATES, {}
+        return head + "\n" + filled(NOTHING, missing=stops, names=names) + "\n" + SIZE + "\n" + STATES, {}
     arrays = _arrays(loader)
     native = PLAN
     if arrays:
@@ -212,7 +208,7 @@ def data_source(
     head = filled(
         HEAD, title=title, version=dsbridge.__version__, imports=imports, native_note=", without torch" if arrays else ""
     )
-    return "\n".join([head, body, STATES, native, DATASET]), arrays
+    return "\n".join([head, body, SIZE, STATES, native, DATASET]), arrays
 
 
 def _arrays(loader: Any) -> Arrays:

@@ -11,6 +11,7 @@ from dsbridge.report import Finding
 PLACES = {
     "metric-missing": "main",
     "data-unsupported": "data",
+    "loader-changes": "data",
     "not-from-loader": "data",
     "model-unsupported": "step",
     "two-optimizers": "step",

@@ -88,7 +88,7 @@ class ByHand:
 
 @dataclass(slots=True)
 class Epoch:
-    """A loader was iterated, before this step; ``generators``: their states when it began."""
+    """A loader was iterated and gave a batch, before this step; ``generators``: their states when it began."""
 
     loader: int
     step: int

@@ -58,7 +58,7 @@ def _body(scheduler: Any, base: float, first: float, epoch: str) -> str:
     if scheduler.T_mult == 1:
         lines += [f"current, whole = epoch % {length}, {length}"]
     else:
-        more = f"int(math.log(epoch / {length} * ({times} - 1) + 1, {times}))"
+        more = f"int(math.log(epoch / {length} * ({times} - 1) + 1) / math.log({times}))"
         lines += [
             f"restarts = {more} if epoch >= {length} else 0",
             f"current = epoch - {length} * ({times} ** restarts - 1) / ({times} - 1)",

@@ -20,8 +20,9 @@ def module_source(made: Sequence[CellClass], used: Sequence[str], title: str) ->
     body = double_quoted("\n\n\n".join(parts))
     head = [helpers.sources()[name] for name in used]
     everything = helpers.names_in("\n".join([*head, body]))
-    imports = ["import math", ""] if "math" in everything else []
-    imports += ["from collections import OrderedDict", ""] if "OrderedDict" in everything else []
+    standard = {"math": "import math", "OrderedDict": "from collections import OrderedDict"}
+    imports = [line for name, line in standard.items() if name in everything]
+    imports += [""] if imports else []
     imports += ["import mindspore as ms"] if "ms" in everything else []
     wanted = [name for name in ("mint", "nn", "ops") if name in everything]
     imports += [f"from mindspore import {', '.join(wanted)}"]

@@ -137,6 +137,15 @@ def test_threads_here_do_not_make_a_script_unexplained(threads: int, other_threa
 
 
 @pytest.mark.slow
+def test_attributes_named_as_torchs_modules_are(tmp_path: Path) -> None:
+    """``self.classes`` in a method that uses torch is not ``torch.classes``, which cannot be pickled."""
+    text = SCRIPT.replace("self.hidden,", "self.classes = 3\n        self.hidden,").replace("(8, 3)", "(8, self.classes)")
+    assert text.count("self.classes") == 2
+    text = text.replace("super().__init__()", "super().__init__()\n        torch.manual_seed(1)")
+    setup = dsb.migrate.capture(failing(tmp_path, text), steps=2)
+    assert setup.ok and repr(setup) == "TrainingSetup(Net, SGD, StepLR)", str(setup)
+
+
 def test_other_ways_to_end(tmp_path: Path) -> None:
     with pytest.raises(MigrationError, match="ended before an optimizer stepped"):
         dsb.migrate.capture(failing(tmp_path, "print('nothing to do')"))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import lint
 
 import dsbridge as dsb
 
@@ -266,4 +267,7 @@ def test_warm_restarts_by_parts_of_epochs(options: str, tmp_path: Path) -> None:
     functions = recording.rates.functions()
     for number, step in enumerate(recording.steps):
         assert [rate(number) for rate in functions] == [one["lr"] for one in step.options]
-    assert dsb.migrate.plan(setup).report.ok
+    plan = dsb.migrate.plan(setup)
+    assert plan.report.ok
+    plan.write(tmp_path / "out")
+    lint(tmp_path / "out")

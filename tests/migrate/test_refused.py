@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import lint
 
 import dsbridge as dsb
 
@@ -58,6 +59,7 @@ def test_what_cannot_be_moved_is_said_and_stops_the_files(name: str, tmp_path: P
     assert "raise NotImplementedError(" in text
     done = subprocess.run([sys.executable, "train.py"], cwd=tmp_path / "out", capture_output=True, text=True, timeout=120)
     assert done.returncode == 1 and "NotImplementedError" in done.stderr, done.stderr[-2000:]
+    lint(tmp_path / "out")
 
 
 @pytest.mark.slow

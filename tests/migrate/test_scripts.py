@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import lint
 
 import dsbridge as dsb
 
@@ -53,9 +54,7 @@ def test_a_script_migrates_whole(name: str, tmp_path: Path, monkeypatch: pytest.
     assert report.ok, str(report)
     assert {"PyNative, final weights", "graph, final weights"} <= {one.what for one in report.measured}
     trains(tmp_path / "out", "--max-steps", "3")
-    subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--isolated", "--line-length", "128", str(tmp_path / "out")], check=True
-    )
+    lint(tmp_path / "out")
 
 
 @pytest.mark.slow
@@ -73,6 +72,7 @@ def test_a_script_that_migrates_in_part_says_what_is_missing(
         assert {one.code for one in report if one.severity == "error"} == IN_PART[name], str(report)
         assert {"PyNative, final weights", "graph, final weights"} <= {one.what for one in report.measured}
     plan.write(tmp_path / "out")
+    lint(tmp_path / "out")
     done = subprocess.run([sys.executable, "train.py"], cwd=tmp_path / "out", capture_output=True, text=True, timeout=120)
     assert done.returncode == 1 and "NotImplementedError" in done.stderr, done.stderr[-2000:]
 

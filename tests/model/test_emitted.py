@@ -112,6 +112,19 @@ def test_the_source_is_clean(name: str, tmp_path: Path) -> None:
         assert len(source.splitlines()) < 2 * sum(len(text.splitlines()) for text in original)
 
 
+def test_modules_of_the_standard_library_are_sorted() -> None:
+    class Both(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = torch.nn.ModuleDict({"a": torch.nn.Linear(4, 4)})
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.scaled_dot_product_attention(x, self.parts["a"](x), x)
+
+    source = dsb.model.convert(Both(), (torch.randn(1, 2, 3, 4),)).source
+    assert "\nimport math\nfrom collections import OrderedDict\n\nimport mindspore as ms\n" in source, source
+
+
 @pytest.mark.parametrize(
     "source",
     [

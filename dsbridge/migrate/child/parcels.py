@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-import pickle
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,6 +12,7 @@ import cloudpickle
 import torch
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
+from dsbridge.frameworks import pickling
 from dsbridge.migrate.child.slicing import Slice
 from dsbridge.migrate.child.where import is_users
 
@@ -24,9 +23,7 @@ def by_value(value: Any) -> bytes:
     for module in named:
         cloudpickle.register_pickle_by_value(module)
     try:
-        target = io.BytesIO()
-        cloudpickle.dump(value, target, protocol=pickle.HIGHEST_PROTOCOL)
-        return target.getvalue()
+        return pickling.dumps(value)
     finally:
         for module in named:
             cloudpickle.unregister_pickle_by_value(module)

@@ -193,7 +193,7 @@ def _gathered(optimizer: Any, key: str) -> Any:
 
 def _tensors(micros: list[list[Any]]) -> Any:
     for micro in micros:
-        yield tuple(ms.Tensor(np.ascontiguousarray(one)) for one in micro)
+        yield tuple(ms.Tensor(np.asarray(one, order="C")) for one in micro)
 
 
 def _number(rate: Any) -> Any:
@@ -207,7 +207,7 @@ def _weights(network: Any) -> dict[str, Any]:
 def _assign(network: Any, arrays: dict[str, Any]) -> None:
     for path, parameter in run_cell.parameters(network):
         if path in arrays:
-            ops.assign(parameter, ms.Tensor(np.ascontiguousarray(arrays[path])).astype(parameter.dtype))
+            ops.assign(parameter, ms.Tensor(np.asarray(arrays[path], order="C")).astype(parameter.dtype))
 
 
 def quiet_model(path: Path) -> None:

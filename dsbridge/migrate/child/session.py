@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from dsbridge.migrate.child import hooks, parcels, rates
+from dsbridge.migrate.child.loaders import Loaders
 from dsbridge.migrate.child.names import Variables, leaves_of
 from dsbridge.migrate.child.slicing import Slice, cut, differences, path_in
 from dsbridge.migrate.child.tape import Recorder, Tape, hide_custom_functions
@@ -48,7 +49,8 @@ class Session:
         self._schedulers: list[Any] = []
         self._averages: list[tuple[Any, Any, Place]] = []  # torch's, the module that they are of, where they were made
         self._loader: Any = None
-        self._pickled: dict[int, tuple[Any, bytes | str]] = {}  # loaders, kept so that ids stay theirs
+        self._loaders = Loaders()
+        self._begun: dict[int, Epoch] = {}  # of loaders that gave no batch yet: tqdm.auto makes an iterator that it leaves
         self._buffers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._micros: list[Micro] = []
         self._clips: list[tuple[str, float, dict[str, Any]]] = []
@@ -117,16 +119,18 @@ class Session:
         if self._elsewhere:
             return
         with self.aside():
-            if id(loader) not in self._pickled:
-                self._pickled[id(loader)] = loader, "" if self.recording.steps else parcels.loader(loader)
-            self._event("epoch", id(loader))
-            self.recording.epochs.append(Epoch(id(loader), len(self.recording.steps), states_of(loader)))
+            number = self._loaders.begins(loader, not self.recording.steps)
+            self._event("epoch", number)
+            self._begun[number] = Epoch(number, len(self.recording.steps), states_of(loader))
 
     def batch_fetched(self, loader: Any, batch: Any) -> None:
         """A batch came out of a loader."""
         if self._elsewhere:
             return
-        place = self._event("batch", (id(loader), torch.is_grad_enabled()))
+        number = self._loaders.number(loader)
+        place = self._event("batch", (number, torch.is_grad_enabled()))
+        if number in self._begun:
+            self.recording.epochs.append(self._begun.pop(number))
         if not torch.is_grad_enabled():
             self._forget()  # an evaluation
             return
@@ -138,7 +142,7 @@ class Session:
     def epoch_ended(self, loader: Any) -> None:
         """A loader is exhausted."""
         if not self._elsewhere:
-            self._event("end", id(loader))
+            self._event("end", self._loaders.number(loader))
 
     # ---- the step
 
@@ -188,11 +192,18 @@ class Session:
                 by_path = dict(leaves_of(batch))
                 inputs = [by_path[path] for path in self._slices[0].program.paths if path in by_path]
             if any(path is not None for path in self._slices[0].program.paths):
-                self._loader = loader
+                self._training(loader, fetched)
             value = float(loss.detach()) if loss.numel() == 1 else float("nan")
             self._micros.append(Micro(self._copies(inputs), value, (self._states[0], self._states[1])))
         self._forget()
         self._states = [torch.get_rng_state() if self._loader is None else None, None]
+
+    def _training(self, loader: Any, fetched: Place) -> None:
+        """A loader's batch is trained on."""
+        if self._loader is not None and self._loaders.number(loader) != self._loaders.number(self._loader):
+            text = "batches come out of another loader than before; data.py has the first one only"
+            self.recording.findings.append(("loader-changes", fetched, text))
+        self._loader = loader
 
     def _copies(self, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
         """Those of the step before, where a script that makes its batches itself has the same: all its data, perhaps."""
@@ -222,8 +233,8 @@ class Session:
             self.recording.wanted_epochs = self._variables.epochs
             self.recording.start = parcels.start(self._slices[0], optimizer, self._schedulers, self._buffers, self._averaged())
             if self._loader is not None:
-                self.recording.loader = self._pickled[id(self._loader)][1]
-                self.recording.training_loader = id(self._loader)
+                self.recording.loader = self._loaders.pickled(self._loader)
+                self.recording.training_loader = self._loaders.number(self._loader)
             self.recording.step_frames = rates.frames(sys._getframe(1), values=False)
         rates.watched(optimizer)  # a state that was loaded has groups of its own
         self._options = options_of(optimizer)
@@ -261,7 +272,9 @@ class Session:
     def _seen_enough(self) -> bool:
         """Whether the end of an epoch, and what follows it, was seen, where something may follow it."""
         events = self.recording.events
-        ended = self._loader is None or any(one.kind == "end" and one.value == id(self._loader) for one in events)
+        ended = self._loader is None or any(
+            one.kind == "end" and one.value == self._loaders.number(self._loader) for one in events
+        )
         waiting = self.recording.by_hand or (self._schedulers and not any(one.kind == "schedule" for one in events))
         return ended or not (waiting or len(self.recording.steps[0].micros) > 1)
 
