@@ -18,6 +18,7 @@ NOTES = {
     "not-saved": "info",
     "compile-left-out": "info",
     "custom-operation": "info",
+    "guard-left-out": "info",
     "fewer-steps": "warning",
     "script-failed": "warning",
 }

@@ -64,7 +64,7 @@ OTHER = {
     "another order": "DataLoader(rows, 4, sampler=SubsetRandomSampler(range(epoch, 8 + epoch)))",
     "a generator for each": "DataLoader(rows, 4, shuffle=True, generator=torch.Generator().manual_seed(0))",
     "another function": "DataLoader(rows, 4, collate_fn=(lambda rows: torch.stack(rows)) if epoch else stacked)",
-    "another number in it": "DataLoader(rows, 4, collate_fn=lambda rows, more=epoch: torch.stack(rows) + more)",
+    "another number in it": "DataLoader(rows, 4, collate_fn=lambda rows, *, more=epoch: torch.stack(rows) + more)",
 }
 
 

@@ -102,6 +102,27 @@ def test_a_value_that_decides_is_told() -> None:
     assert len(tape.decided) == 1
 
 
+GUARDS: dict[str, Any] = {
+    "isnan": torch.isnan,
+    "not isfinite": lambda loss: not torch.isfinite(loss),
+    "all of several": lambda loss: not torch.isfinite(torch.stack([loss, loss])).all(),
+    "nan or inf": lambda loss: torch.isnan(loss) | torch.isinf(loss),
+}
+
+
+@pytest.mark.parametrize("name", GUARDS)
+def test_whether_a_value_is_finite_decides_nothing(name: str) -> None:
+    """``if torch.isnan(loss): raise`` is no part of the training; a loss that is compared, too, is."""
+    tape = Tape()
+    weight = nn.Parameter(torch.ones(3))
+    with Recorder(tape, lambda: True):
+        loss = (torch.ones(3) * weight).sum()
+        assert not GUARDS[name](loss)
+        assert len(tape.guards) == 1 and not tape.decided
+        assert not (torch.isnan(loss) | (loss > 9.0))
+    assert len(tape.decided) == 1
+
+
 def test_a_custom_function_is_told() -> None:
     class Double(torch.autograd.Function):
         @staticmethod

@@ -104,7 +104,7 @@ class _Pickler(pickle.Pickler):
             for cell in value.__closure__ or ():
                 with contextlib.suppress(ValueError):  # an empty one
                     cells.append(cell.cell_contents)
-            return "function", id(value.__code__), value.__defaults__, tuple(cells)
+            return "function", id(value.__code__), value.__defaults__, value.__kwdefaults__, tuple(cells)
         if isinstance(value, MethodType):
             return "method", id(value.__func__.__code__), id(value.__self__)
         if isinstance(value, (torch.Generator, type, ModuleType)):

@@ -71,6 +71,8 @@ class Session:
         """What was recorded, when the script has ended or was stopped."""
         self._stop_taping()
         self.recording.decided = list(self._tape.decided)
+        text = "the script looks whether values are finite; train.py does not"
+        self.recording.findings += [("guard-left-out", place, text) for place in self._tape.guards]
         self.recording.findings += differences(self._slices)
         self.recording.modules = parcels.users_modules()
         self.recording.threads = torch.get_num_threads()

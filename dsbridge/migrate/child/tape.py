@@ -19,6 +19,8 @@ from dsbridge.model.asking import short_name
 
 # questions that have no tensor for an answer are not taped, and numbers that Python reads are told apart
 _READS = {"item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__"}
+_FINITE = {"isnan", "isinf", "isfinite"}
+_JOINED = {"any", "all", "logical_not", "logical_or", "logical_and", "__invert__", "__or__"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +89,16 @@ def has_history(tensor: torch.Tensor) -> bool:
 
 @dataclass(slots=True)
 class Tape:
-    """Operations since the last training step began. ``decided``: where the script looked at values to decide."""
+    """Operations since the last training step began. ``decided``: where the script looked at values to decide; ``guards``:
+    where all that it asked is whether they are finite.
+    """
 
     entries: list[Entry] = field(default_factory=list)
     made: dict[int, Made] = field(default_factory=dict)
     kept: list[Any] = field(default_factory=list)  # an id is a tensor's only while it lives
     before: dict[int, weakref.ref[torch.Tensor]] = field(default_factory=dict)
     decided: dict[Place, str] = field(default_factory=dict)
+    guards: dict[Place, str] = field(default_factory=dict)
 
     def clear(self) -> None:
         """Forget what came before, but for which tensors live on that have a gradient to something."""
@@ -106,6 +111,16 @@ class Tape:
         """Whether it was made before the tape was cleared."""
         found = self.before.get(id(tensor))
         return found is not None and found() is tensor
+
+    def guarding(self, value: Any) -> bool:
+        """Whether a tensor, or what noted arguments hold, says nothing but whether other values are finite."""
+        made = value if isinstance(value, Made) else self.made.get(id(value))
+        if made is None:
+            return False
+        entry = self.entries[made.entry]
+        name = entry.name.rpartition(".")[2]
+        asked = [one for one in entry.args if not isinstance(one, int)]  # an axis is one
+        return name in _FINITE or (name in _JOINED and all(map(self.guarding, asked)))
 
     def add(self, name: str, module: Any, args: Any, kwargs: Any, result: Any, refs: tuple[Any, Any, Any]) -> None:
         """Note an operation. ``refs``: its arguments and the tensors it reads, as they were before it ran."""
@@ -213,14 +228,14 @@ class Recorder(TorchFunctionMode):  # type: ignore[misc]
             return value
         place = user_place()
         if name == "__bool__":
-            self._decided(place)
+            self._decided(place, self.tape.guards if self.tape.guarding(args[0]) else self.tape.decided)
         if isinstance(value, float):
-            return Watched(value, lambda: self._decided(user_place()))
+            return Watched(value, lambda: self._decided(user_place(), self.tape.decided))
         return value
 
-    def _decided(self, place: Place) -> None:
+    def _decided(self, place: Place, places: dict[Place, str]) -> None:
         if self.in_step():
-            self.tape.decided.setdefault(place, "")
+            places.setdefault(place, "")
 
 
 def hide_custom_functions(aside: Callable[[], AbstractContextManager[None]]) -> Callable[[], None]:
