@@ -38,11 +38,11 @@ class Target:
 _WIDTH = 100
 _BETAS = {"betas": (0.9, 0.999), "eps": 1e-8}
 _UP = {"maximize": False}
-_ADAM = {**_BETAS, "weight_decay": 0.01, "amsgrad": False, **_UP}
+_ADAM = {**_BETAS, "weight_decay": 0.0, "amsgrad": False, **_UP}
 
 TARGETS: Mapping[str, Target] = {
     "SGD": Target("SGD", {"momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False, **_UP}, ()),
-    # its own Adam adds eps before the bias correction, and knows no amsgrad
+    # its own Adam adds eps before the bias correction, and knows no amsgrad; the correction of its AdamW has few digits
     "Adam": Target("AdamW", _ADAM, ()),
     "AdamW": Target("AdamW", _ADAM, ()),
     "RMSprop": Target("RMSprop", {"alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "momentum": 0.0, "centered": False, **_UP}),
@@ -118,7 +118,7 @@ def _class(optimizer: Any, kind: str, target: Target, groups: Sequence[Any]) -> 
     decoupled = _alike(decaying, _DECOUPLED, kind == "AdamW", kind)
     if kind == "SGD" and moving:
         return "SGD", {}
-    if target.name == "AdamW" and (moving or (decaying and not decoupled)):
+    if target.name == "AdamW":
         return "Adam", {"decoupled": True} if decoupled else {}
     if kind in ("NAdam", "RAdam"):
         extra = {"decoupled": decoupled, "maximize": _alike(groups, "maximize", False, kind)}
@@ -144,7 +144,7 @@ def _options(group: Any, optimizer: Any, kind: str, target: Target, extra: Mappi
             default = target.options[name]
             value = type(default)(value)  # an int is no float to MindSpore
             value = tuple(map(float, value)) if isinstance(value, tuple) else value
-            if value != default or (name == "weight_decay" and target.name == "AdamW"):  # torch's default is another
+            if value != default:
                 found[name] = value
         elif name not in ("lr", _DECOUPLED, "maximize", *_IGNORED) and value:
             raise Unsupported("the optimizer", f"{kind}({name}={value!r})", "", "MindSpore has no such option")

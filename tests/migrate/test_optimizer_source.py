@@ -50,7 +50,7 @@ MUTANTS: dict[str, Case] = {
     "decay": Case(FAST["Adam, decay"].make, mutate=("weight_decay=0.1", "weight_decay=0.11")),
     "eps uncorrected": Case(FAST["Adam, decay"].make, mutate=('group["eps"] * root', 'group["eps"]')),
     "no maximize": Case(FAST["RMSprop, all options"].make, mutate=("maximize=True", "maximize=False")),
-    "decay in both groups": Case(FAST["AdamW, groups"].make, mutate=('"weight_decay": 0.0', '"weight_decay": 0.2')),
+    "decay in both groups": Case(FAST["AdamW, groups"].make, mutate=("ndim < 2], ", 'ndim < 2], "weight_decay": 0.2, ')),
 }
 
 ALL: dict[str, Case] = {
@@ -150,14 +150,23 @@ def source_of(make: Make, names: dict[str, tuple[int, ...]] = SHAPES, more: dict
 
 
 def test_one_group_with_everything_is_short() -> None:
-    made = source_of(lambda p: optim.Adam(p, lr=3e-4, betas=(0.9, 0.95)))
-    assert made.text.endswith("return optim.AdamW(network.trainable_params(), lr=0.0003, betas=(0.9, 0.95), weight_decay=0.0)")
+    made = source_of(lambda p: optim.Adamax(p, lr=3e-4, betas=(0.9, 0.95)))
+    assert made.text.endswith("return optim.Adamax(network.trainable_params(), lr=0.0003, betas=(0.9, 0.95))")
     assert made.imports == ("from mindspore.experimental import optim",) and not made.definitions and not made.notes
+
+
+def test_adam_is_carried() -> None:
+    """MindSpore's own loses digits, which a training may carry far: 3e-5 after 24 steps of an LSTM, 2e-6 with this one."""
+    for make in (optim.Adam, optim.AdamW):
+        made = source_of(lambda p, make=make: make(p, lr=3e-4))
+        more = ", weight_decay=0.01, decoupled=True" if make is optim.AdamW else ""
+        assert made.text.endswith(f"return Adam(network.trainable_params(), lr=0.0003{more})"), made.text
+        assert "class Adam(optim.AdamW):" in made.definitions
 
 
 def test_groups_are_told_by_a_rule_where_one_is_exact() -> None:
     lines = source_of(lambda p: optim.AdamW(groups(p, weight_decay=0.0), weight_decay=0.2)).lines
-    assert '        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},' in lines
+    assert '        {"params": [p for p in parameters if p.ndim < 2]},' in lines
     assert '        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": 0.2},' in lines
     lines = source_of(lambda p: optim.SGD([{"params": p[:2], "lr": 0.01}, {"params": p[2:]}], lr=0.1)).lines
     assert '        {"params": [p for p in parameters if p.name.startswith("deep.")], "lr": 0.01},' in lines
@@ -185,7 +194,7 @@ def test_flags_of_torchs_kernels_are_left_out_and_said() -> None:
 
 def test_keys_of_the_users_own_in_a_group_are_no_options() -> None:
     made = source_of(lambda p: optim.AdamW([{"params": p, "layer": 3, "lr_scale": 0.5, "name": "all"}]))
-    assert "0.5" not in made.text and "layer" not in made.text
+    assert not any("0.5" in line or "layer" in line for line in made.lines)
 
 
 def test_parameters_that_never_had_a_gradient_are_said() -> None:

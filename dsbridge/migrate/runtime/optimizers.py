@@ -33,7 +33,8 @@ class SGD(optim.SGD):
 class Adam(optim.AdamW):
     """torch.optim.Adam, whose weight decay is a part of the gradient, or AdamW (``decoupled``).
 
-    beta1 of each group is a Parameter, which a schedule moves, in a compiled step too.
+    MindSpore's own takes 1 - beta2 ** step in float32, which has few digits at first. beta1 of each group is a Parameter,
+    which a schedule moves, in a compiled step too.
     """
 
     def __init__(self, params, weight_decay=0.0, decoupled=False, **options):
