@@ -136,7 +136,6 @@ def test_threads_here_do_not_make_a_script_unexplained(threads: int, other_threa
     assert setup.ok, str(setup)
 
 
-@pytest.mark.slow
 def test_attributes_named_as_torchs_modules_are(tmp_path: Path) -> None:
     """``self.classes`` in a method that uses torch is not ``torch.classes``, which cannot be pickled."""
     text = SCRIPT.replace("self.hidden,", "self.classes = 3\n        self.hidden,").replace("(8, 3)", "(8, self.classes)")
@@ -146,6 +145,7 @@ def test_attributes_named_as_torchs_modules_are(tmp_path: Path) -> None:
     assert setup.ok and repr(setup) == "TrainingSetup(Net, SGD, StepLR)", str(setup)
 
 
+@pytest.mark.slow
 def test_other_ways_to_end(tmp_path: Path) -> None:
     with pytest.raises(MigrationError, match="ended before an optimizer stepped"):
         dsb.migrate.capture(failing(tmp_path, "print('nothing to do')"))

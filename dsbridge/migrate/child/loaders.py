@@ -16,9 +16,12 @@ from dsbridge.migrate.child import parcels
 
 @dataclass(slots=True)
 class _Known:
-    """A loader, kept so that its id stays its own. ``pickled``: as it was before it was iterated, or why it cannot be."""
+    """A loader, kept so that its id stays its own. ``number``: the id of the first one that was like it; ``pickled``: as it was
+    before it was iterated, or why it cannot be.
+    """
 
     live: Any
+    number: int
     pickled: bytes | str
     parts: bytes | None
     samples: bytes | None
@@ -28,28 +31,25 @@ class Loaders:
     """All that were iterated."""
 
     def __init__(self) -> None:
-        self._known: list[_Known] = []
-        self._numbers: dict[int, int] = {}
+        self._known: dict[int, _Known] = {}
 
     def begins(self, loader: Any, early: bool) -> int:
         """A loader is iterated. ``early``: it may be the training's, and is pickled as its generators are now."""
-        if id(loader) in self._numbers:
-            return self._numbers[id(loader)]
-        made = _Known(loader, "", _digest(loader, loader.dataset), None)
-        if early:
-            made.pickled, made.samples = parcels.loader(loader), _digest(loader.dataset)
-        number = next((n for n, one in enumerate(self._known) if _alike(one, made)), len(self._known))
-        self._known.append(made)
-        self._numbers[id(loader)] = id(self._known[number].live)
-        return self._numbers[id(loader)]
+        if id(loader) not in self._known:
+            parts = _digest(loader, loader.dataset)
+            pickled, samples = (parcels.loader(loader), _digest(loader.dataset)) if early else ("", None)
+            made = _Known(loader, id(loader), pickled, parts, samples)
+            made.number = next((one.number for one in self._known.values() if _alike(one, made)), made.number)
+            self._known[id(loader)] = made
+        return self.number(loader)
 
     def number(self, loader: Any) -> int:
         """The id of the first one that was like it."""
-        return self._numbers.get(id(loader), id(loader))
+        return self._known[id(loader)].number
 
     def pickled(self, loader: Any) -> bytes | str:
         """That one, pickled; or why it cannot be."""
-        return next(one.pickled for one in self._known if id(one.live) == self.number(loader))
+        return self._known[self.number(loader)].pickled
 
 
 def _alike(known: _Known, other: _Known) -> bool:
@@ -65,16 +65,10 @@ def _alike(known: _Known, other: _Known) -> bool:
 def _digest(value: Any, apart: Any = None) -> bytes | None:
     """Of all that it holds but ``apart``; None where that cannot be told."""
     found = _Hash()
-    iterator = getattr(value, "_iterator", None)
     try:
-        if iterator is not None:
-            value._iterator = None  # of persistent workers
         _Pickler(found, apart).dump(value)
     except Exception:
         return None
-    finally:
-        if iterator is not None:
-            value._iterator = iterator
     return found.made.digest()
 
 
@@ -97,8 +91,8 @@ class _Pickler(pickle.Pickler):
         if value is self._apart and value is not None:
             return ("apart",)
         if isinstance(value, torch.Tensor):
-            flat = value.detach().cpu().contiguous().reshape(-1)
-            return str(value.dtype), tuple(value.shape), value.device.type, flat.view(torch.uint8).numpy().tobytes()
+            flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            return str(value.dtype), tuple(value.shape), value.device.type, hashlib.sha256(flat.numpy()).digest()
         if isinstance(value, FunctionType):  # one that is made anew has the same code
             cells = []
             for cell in value.__closure__ or ():
