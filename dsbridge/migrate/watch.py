@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from dsbridge.migrate.recording import Recording
 from dsbridge.migrate.setup import TrainingSetup, from_recording
 
 RUN = Path(__file__).parent / "child" / "run_script.py"
+ENDS_S = 3.0  # what is left of a script that is stopped may take so long to end
 
 
 def capture(
@@ -53,9 +55,12 @@ def capture(
 
 
 def _run(path: Path, args: list[str], steps: int, timeout_s: float, quiet: bool) -> tuple[Recording, tuple[str, str]]:
-    with tempfile.TemporaryDirectory(prefix="dsbridge-capture-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="dsbridge-capture-") as folder,
+        tempfile.TemporaryDirectory(prefix="pymp-") as sockets,
+    ):
         result, log = Path(folder) / "recording.pkl", Path(folder) / "log.txt"
-        command = [sys.executable, str(RUN), str(steps), str(result), str(path), *args]
+        command = [sys.executable, str(RUN), str(steps), str(result), sockets, str(path), *args]
         with log.open("wb") as output:
             child = subprocess.Popen(
                 command, env=environment(), start_new_session=True, stdin=subprocess.DEVNULL,
@@ -78,7 +83,16 @@ def _run(path: Path, args: list[str], steps: int, timeout_s: float, quiet: bool)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """The script's whole session ends with it: its workers, too."""
-    with contextlib.suppress(ProcessLookupError):
+    """The script's whole session ends with it: its workers, too.
+
+    They are asked first, which multiprocessing's resource tracker ignores: it unlinks their semaphores once all have ended.
+    """
+    deadline = time.monotonic() + ENDS_S
+    with contextlib.suppress(ProcessLookupError):  # none is left
+        os.killpg(child.pid, signal.SIGTERM)
+        while time.monotonic() < deadline:
+            child.poll()
+            os.killpg(child.pid, 0)
+            time.sleep(0.02)
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()

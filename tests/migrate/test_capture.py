@@ -84,6 +84,13 @@ def test_a_script_is_recorded_and_explained(script: Path) -> None:
     assert torch.Tensor.backward.__module__ == "torch._tensor", "hooks stay in the child"
 
 
+def test_workers_that_are_stopped_leave_no_sockets(script: Path) -> None:
+    """Persistent workers are stopped when the process ends; each has a socket, for the descriptors of its tensors."""
+    assert SCRIPT.count("num_workers=1") == 1
+    script.write_text(SCRIPT.replace("num_workers=1", "num_workers=1, persistent_workers=True"))
+    assert dsb.migrate.capture(script, steps=6).ok
+
+
 def failing(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "train.py"
     path.write_text(textwrap.dedent(text))
@@ -155,6 +162,10 @@ def test_other_ways_to_end(tmp_path: Path) -> None:
         dsb.migrate.capture(failing(tmp_path, "import os\nos._exit(7)"))
     with pytest.raises(MigrationError, match=r"longer than 8 s"):
         dsb.migrate.capture(failing(tmp_path, "import time\ntime.sleep(60)"), timeout_s=8)
+    hangs = SCRIPT.replace("optimizer.zero_grad()", "__import__('time').sleep(90)")
+    hangs = hangs.replace("num_workers=1", "num_workers=1, multiprocessing_context='spawn'")  # its semaphores have names
+    with pytest.raises(MigrationError, match=r"longer than 30 s"):
+        dsb.migrate.capture(failing(tmp_path, "if __name__ == '__main__':" + textwrap.indent(hangs, "    ")), timeout_s=30)
     assert not psutil.Process().children(recursive=True)
 
 

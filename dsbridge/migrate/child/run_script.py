@@ -1,7 +1,8 @@
-"""Runs a script as ``python script.py ARGS`` would, and records it: ``python run_script.py STEPS RESULT SCRIPT ARGS ...``."""
+"""Runs a script as ``python script.py ARGS`` would, and records it: ``run_script.py STEPS RESULT SOCKETS SCRIPT ARGS ...``."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import runpy
@@ -12,10 +13,15 @@ from typing import Any
 ENDED, FAILED = "ended", "failed"
 
 
-def main(steps: str, result: str, script: str, *args: str) -> None:
-    """Run it to the end, or to where enough is recorded; the result is a pickle of (recording, how it ended)."""
+def main(steps: str, result: str, sockets: str, script: str, *args: str) -> None:
+    """Run it to the end, or to where enough is recorded; the result is a pickle of (recording, how it ended).
+
+    ``sockets``: the folder for those of multiprocessing, in place of one that each worker makes for itself: those that are
+    stopped on the way, as most are here, do not take it away.
+    """
     from dsbridge.migrate.child.session import Session, Stopped
 
+    multiprocessing.current_process()._config["tempdir"] = sockets  # type: ignore[attr-defined]
     sys.argv = [script, *args]
     sys.path[0] = os.path.dirname(os.path.abspath(script))
     session = Session(int(steps))
