@@ -8,7 +8,8 @@ import statistics
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -167,6 +168,25 @@ def test_other_ways_to_end(tmp_path: Path) -> None:
     with pytest.raises(MigrationError, match=r"longer than 30 s"):
         dsb.migrate.capture(failing(tmp_path, "if __name__ == '__main__':" + textwrap.indent(hangs, "    ")), timeout_s=30)
     assert not psutil.Process().children(recursive=True)
+
+
+def waited_for(it: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not it():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_script_ends_with_the_process_that_watches_it(tmp_path: Path) -> None:
+    """That one is killed; what it had no time to take away lies in the folder of this test."""
+    failing(tmp_path, "import os, time\nos.mkfifo('begun')\ntime.sleep(120)")
+    code = "import dsbridge as dsb; dsb.migrate.capture('train.py')"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)}) as watching:
+        waited_for((tmp_path / "begun").exists)
+        (child,) = psutil.Process(watching.pid).children()
+        watching.kill()
+    waited_for(lambda: not psutil.pid_exists(child.pid) or child.status() == psutil.STATUS_ZOMBIE)  # if init reaps none
 
 
 @pytest.mark.slow

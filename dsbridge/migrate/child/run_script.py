@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import pickle
 import runpy
+import signal
 import sys
 import traceback
 from typing import Any
 
 ENDED, FAILED = "ended", "failed"
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def main(steps: str, result: str, sockets: str, script: str, *args: str) -> None:
@@ -42,6 +45,8 @@ def main(steps: str, result: str, sockets: str, script: str, *args: str) -> None
 
 
 if __name__ == "__main__":
+    if sys.platform == "linux":  # if the process that watches is killed, nobody waits for this one
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     sys.path.pop(0)  # this file's folder, whose modules are named like others
     sys.path.insert(0, "")
     main(*sys.argv[1:])
